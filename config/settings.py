@@ -1,0 +1,212 @@
+"""All settings, from the environment. `.env.example` explains each variable."""
+
+import logging
+from email.utils import getaddresses
+from pathlib import Path
+
+import environ
+from cryptography.fernet import Fernet
+from django.core.exceptions import ImproperlyConfigured
+
+from config.base import logs
+from config.environment import Environment, derived_key, embedded_socket, made_once
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = Environment(BASE_DIR / ".env")
+
+NODE_ENV = env.choice(
+    "NODE_ENV", "development", {"development", "production", "test", "staging", ""}
+)
+PRODUCTION = env.flag("PRODUCTION", default=NODE_ENV == "production")
+DEBUG = env.flag("DEBUG")
+DATA_DIR = Path(env.text("DATA_DIR", str(BASE_DIR / "var"))).resolve()
+HOST = env.text("HOST", "127.0.0.1")
+PORT = env.number("PORT", 3000, 0, 65535)
+
+if PRODUCTION:
+    SECRET_KEY = env.required("SECRET_KEY", "it signs sessions. Use 50 random characters.")
+    ENCRYPTION_KEYS = env.list("ENCRYPTION_KEYS")
+    env.required(
+        "ENCRYPTION_KEYS",
+        "they encrypt tokens. `PRODUCTION=false manage.py encryption_key` makes one.",
+    )
+    if DEBUG:
+        raise ImproperlyConfigured("DEBUG must be off in production.")
+else:
+    SECRET_KEY = env.text("SECRET_KEY") or made_once(DATA_DIR / "secret_key")
+    ENCRYPTION_KEYS = env.list("ENCRYPTION_KEYS") or [derived_key(SECRET_KEY, "encryption")]
+for position, key in enumerate(ENCRYPTION_KEYS, start=1):
+    try:
+        Fernet(key)
+    except ValueError:
+        raise ImproperlyConfigured(
+            f"ENCRYPTION_KEYS: key {position} is not a Fernet key (32 bytes, URL-safe base64)."
+        ) from None
+
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS") or ([] if PRODUCTION else ["*"])
+if PRODUCTION:
+    env.required("ALLOWED_HOSTS", "the names that this site answers to.")
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS")
+
+INSTALLED_APPS = [
+    "daphne",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_celery_beat",
+    "django_structlog",
+    "config",
+    "accounts",
+    "fallback",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASES = {
+    "default": environ.Env.db_url_config(env.database_url(DATA_DIR))
+    | {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATA_DIR.mkdir(parents=True, exist_ok=True)
+    # DEFERRED transactions upgrade too late and fail at once under contention.
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = env.redis_url(embedded_socket(DATA_DIR))
+REDIS_EMBEDDED = f"unix://{embedded_socket(DATA_DIR)}" == REDIS_URL
+
+AUTH_USER_MODEL = "accounts.User"
+SILENCED_SYSTEM_CHECKS = ["auth.W004"]  # user names are unique without case: a constraint
+AUTHENTICATION_BACKENDS = ["accounts.backends.EmailOrUsernameBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+WHITENOISE_USE_FINDERS = not PRODUCTION
+
+# The broker may be away: half a second, then the rows and the ticks carry on without it.
+BROKER_TIMEOUT = 0.5
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
+CELERY_BROKER_CONNECTION_TIMEOUT = BROKER_TIMEOUT
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_connect_timeout": BROKER_TIMEOUT,
+    # kombu looks for lost messages about every 100 s unless told otherwise.
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    "visibility_timeout": 300,
+}
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_SOFT_TIME_LIMIT = 55
+CELERY_TASK_TIME_LIMIT = 60
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 5
+CELERY_TIMEZONE = "UTC"
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        # redis-py 8 gives up after 5 s of silence, and the layer blocks for just that long.
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": 30}]},
+    }
+}
+
+ADMINS = getaddresses([env.text("ADMINS")]) if env.text("ADMINS") else []
+if any("@" not in address for _, address in ADMINS):
+    raise ImproperlyConfigured("ADMINS must look like: Ada <ada@example.org>, ops@example.org.")
+globals().update(
+    env.parsed(
+        "EMAIL_URL",
+        lambda url: environ.Env.email_url_config(url or "consolemail://"),
+        "smtp+tls://USER:PASSWORD@HOST:587 or consolemail://",
+    )
+)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("EMAIL_FROM", "switchyard@localhost")
+
+LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", {"DEBUG", "INFO", "WARNING", "ERROR"})
+LOG_FORMAT = env.choice("LOG_FORMAT", "json" if PRODUCTION else "console", {"json", "console"})
+LOGGING_CONFIG = None
+# Tasks carry the request id of their sender; that each ran is worth a line to no one.
+DJANGO_STRUCTLOG_CELERY_ENABLED = True
+DJANGO_STRUCTLOG_CELERY_DEFAULT_LOG_LEVEL = logging.DEBUG
+logs.configure(LOG_LEVEL, LOG_FORMAT)
+
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PRODUCTION else None
+UNFOLD = {"SITE_TITLE": "Switchyard", "SITE_HEADER": "Switchyard", "SHOW_VIEW_ON_SITE": False}
+
+OUTBOUND_ALLOW_PRIVATE = env.flag("OUTBOUND_ALLOW_PRIVATE", default=not PRODUCTION)
+TRUEFOUNDRY_ALLOWED_HOSTS = env.list("TRUEFOUNDRY_ALLOWED_HOSTS")
+TRUEFOUNDRY_API_URL = env.url("TRUEFOUNDRY_API_URL", {"http", "https"})
+TF_SERVICE_API_TOKEN = env.text("TF_SERVICE_API_TOKEN")
+SFY_ASSUMED_USER = env.text("SFY_ASSUMED_USER", "truefoundry")
+JOB_FALLBACK_ENABLED = env.flag("JOB_FALLBACK_ENABLED")
+JOB_FALLBACK_STUCK_THRESHOLD_MINUTES = env.number(
+    "JOB_FALLBACK_STUCK_THRESHOLD_MINUTES", 60, 1, 525_600
+)
+JOB_FALLBACK_TRIGGER_MAX_RETRIES = env.number("JOB_FALLBACK_TRIGGER_MAX_RETRIES", 3, 0, 100)
+JOB_FALLBACK_TRIGGER_RETRY_DELAY_MS = env.number(
+    "JOB_FALLBACK_TRIGGER_RETRY_DELAY_MS", 3000, 0, 300_000
+)
+JOB_FALLBACK_TRIGGER_DELAY_MS = env.number("JOB_FALLBACK_TRIGGER_DELAY_MS", 0, 0, 300_000)
+FALLBACK_CONCURRENCY = env.number("FALLBACK_CONCURRENCY", 16, 1, 256)
+FALLBACK_MAX_MOVES_PER_SWEEP = env.number("FALLBACK_MAX_MOVES_PER_SWEEP", 500, 0, 1_000_000)
+BOOTSTRAP_PASSWORD = env.text("BOOTSTRAP_PASSWORD")
