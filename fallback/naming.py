@@ -1,0 +1,95 @@
+"""Names and addresses at a TrueFoundry: pure, no network, no models."""
+
+import copy
+import hashlib
+import json
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+JOB_NAME = re.compile(r"^[a-z](?:[a-z0-9]|-(?!-)){1,30}[a-z0-9]\Z")
+LONGEST_NAME, DIGEST_LENGTH = 32, 10
+DEFAULT_PREFIX = "/api/svc"
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def base_url_of(url: str) -> str:
+    """`url` without a trailing slash; one without a path gets `/api/svc`."""
+    parts = urlsplit(url.strip())
+    path = parts.path.rstrip("/") or DEFAULT_PREFIX
+    return f"{parts.scheme.lower()}://{parts.netloc}{path}"
+
+
+def remote_of(url: str) -> str:
+    """What tells two control planes apart: scheme, host and port in lower case."""
+    parts = urlsplit(url.strip())
+    scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
+    return f"{scheme}://{host}:{parts.port or DEFAULT_PORTS.get(scheme, 0)}"
+
+
+def destination_name(job_name: str, source_workspace_id: str, source_application_id: str) -> str:
+    """The job's name, shortened, plus 10 hex digits that tell its source workspace and job.
+
+    Two jobs whose names begin alike, or are the same in two workspaces, never meet in one name.
+    """
+    source = f"{source_workspace_id}/{source_application_id}".encode()
+    digest = hashlib.sha256(source).hexdigest()[:DIGEST_LENGTH]
+    slug = re.sub(r"[^a-z0-9]+", "-", job_name.lower()).strip("-")
+    if not slug or not slug[0].isalpha():
+        slug = f"job-{slug}".rstrip("-")
+    slug = slug[: LONGEST_NAME - DIGEST_LENGTH - 1].rstrip("-")
+    return f"{slug}-{digest}"
+
+
+def moved_manifest(manifest: dict[str, Any], name: str, workspace_fqn: str) -> dict[str, Any]:
+    """The manifest for the destination: all of it, but it must not start runs by itself."""
+    moved = copy.deepcopy(manifest)
+    moved["name"] = name
+    moved["workspace_fqn"] = workspace_fqn
+    moved["trigger"] = {"type": "manual"}
+    moved["trigger_on_deploy"] = False
+    return moved
+
+
+def trigger_input(command: str) -> dict[str, Any]:
+    """A run's `command` as the `input` that triggers its like: `params` for a JSON object."""
+    if not command:
+        return {}
+    try:
+        params = json.loads(command)
+    except ValueError:
+        return {"command": command}
+    return {"params": params} if isinstance(params, dict) else {"command": command}
+
+
+def canonical_command(command: str) -> str:
+    """One form for commands that trigger the same: a remote may reorder or respace JSON."""
+    try:
+        params = json.loads(command)
+    except ValueError:
+        return command
+    if not isinstance(params, dict):
+        return command
+    return json.dumps(params, sort_keys=True, separators=(",", ":"))
+
+
+def leaves(value: Any) -> set[str]:
+    """All the texts in a JSON value that are long enough to be recognized in a message."""
+    if isinstance(value, dict):
+        return set().union(*(leaves(item) for item in value.values()), set())
+    if isinstance(value, list):
+        return set().union(*(leaves(item) for item in value), set())
+    text = str(value)
+    return {text} if isinstance(value, str | int | float) and len(text) >= 4 else set()
+
+
+def scrub(text: str, private: set[str]) -> str:
+    """`text` without any of `private`: a remote's refusal may repeat what it was sent."""
+    for secret in sorted(private, key=len, reverse=True):
+        text = text.replace(secret, "•••")
+    return text
+
+
+def same_manifest(wanted: dict[str, Any], found: dict[str, Any]) -> bool:
+    """Whether `found` is `wanted`, give or take defaults that the remote filled in."""
+    return all(found.get(name) == value for name, value in wanted.items())
