@@ -1,0 +1,344 @@
+"""The TrueFoundry HTTP API (contracts: `truefoundry-sdk` 0.6, and what production taught).
+
+Every call has a timeout. Reads are retried on their own; writes never: a trigger retried can run
+twice. Raises nothing of requests: `Unavailable` (no usable answer; a write may have happened) or
+`Rejected` (understood and refused, repeating cannot help), with `Unauthorized` and `Missing`.
+"""
+
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+from urllib.parse import quote
+
+import requests
+from urllib3.exceptions import NewConnectionError
+from urllib3.util.retry import Retry
+
+from config.base import outbound
+from fallback.replies import (
+    PAGE,
+    Answer,
+    Application,
+    Cluster,
+    Deployment,
+    JobRun,
+    Listing,
+    Missing,
+    NotActive,
+    Rejected,
+    TrueFoundryError,
+    Unauthorized,
+    Unavailable,
+    Workspace,
+    complete,
+    data_of,
+    page_of,
+    to_application,
+    to_cluster,
+    to_deployment,
+    to_job_run,
+    to_workspace,
+    with_body,
+)
+
+CONNECT_SECONDS, READ_SECONDS = 3.0, 10.0
+LONGEST_RETRY_AFTER = 300.0
+NOT_ACTIVE = "Active deployment not found"
+
+__all__ = [
+    "Answer",
+    "Application",
+    "Cluster",
+    "Deployment",
+    "JobRun",
+    "Listing",
+    "Missing",
+    "NotActive",
+    "Rejected",
+    "TrueFoundry",
+    "TrueFoundryError",
+    "Unauthorized",
+    "Unavailable",
+    "Workspace",
+]
+
+
+class TrueFoundry:
+    """A client for one control plane. Safe to share between threads."""
+
+    def __init__(
+        self,
+        base_url: str,
+        token: str,
+        assumed_user: str = "truefoundry",
+        *,
+        concurrency: int = 16,
+        timeout: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
+        read_retries: int = 3,
+    ) -> None:
+        self._base, self._assumed_user, self._timeout = base_url, assumed_user, timeout
+        self._http = requests.Session()
+        self._http.trust_env = False  # no proxies, no .netrc: 40 % of a call's time otherwise
+        self._http.headers.update(
+            {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        )
+        retry = Retry(
+            total=read_retries,
+            allowed_methods={"GET"},
+            status_forcelist={429, 502, 503, 504},
+            backoff_factor=0.2,
+            backoff_max=5,
+            respect_retry_after_header=True,
+            raise_on_status=False,
+            redirect=False,
+        )
+        for scheme in ("http://", "https://"):
+            self._http.mount(scheme, outbound.adapter(pool=concurrency, retry=retry))
+        self._skew = timedelta(0)
+
+    # Reading
+
+    def user_info(self) -> dict[str, Any]:
+        """Who the token belongs to. Older servers know another path."""
+        try:
+            return dict(self._get("/v1/x/users/info").body)
+        except Missing:
+            return dict(self._get("/v1/users/info").body)
+
+    def clusters(self) -> list[Cluster]:
+        return [to_cluster(item) for item in self._pages("/v1/clusters", {})]
+
+    def cluster(self, cluster_id: str) -> Cluster:
+        return to_cluster(self._get(f"/v1/clusters/{_segment(cluster_id)}").body["data"])
+
+    def is_connected(self, cluster_id: str) -> bool:
+        body = self._get(f"/v1/clusters/{_segment(cluster_id)}/is-connected").body
+        return bool(body.get("data", body).get("isConnected"))
+
+    def workspaces(self, cluster_id: str = "") -> list[Workspace]:
+        params = {"clusterId": cluster_id} if cluster_id else {}
+        return [to_workspace(item) for item in self._pages("/v1/workspaces", params)]
+
+    def workspace(self, workspace_id: str) -> Workspace:
+        return to_workspace(self._get(f"/v1/workspaces/{_segment(workspace_id)}").body["data"])
+
+    def applications(self, workspace_id: str, name: str = "") -> list[Application]:
+        params = {"workspaceId": workspace_id} | ({"applicationName": name} if name else {})
+        found = [to_application(item) for item in self._pages("/v1/apps", params)]
+        return [item for item in found if not name or item.name == name]
+
+    def application(self, application_id: str) -> Application:
+        return to_application(self._get(f"/v1/apps/{_segment(application_id)}").body["data"])
+
+    def deployments(
+        self, application_id: str, tenant_name: str, version: int | None = None
+    ) -> list[Deployment]:
+        """An application's deployments, newest first; one version of it where given."""
+        params: dict[str, Any] = {} if version is None else {"version": version}
+        path = f"/v1/apps/{_segment(application_id)}/deployments"
+        headers = self._assumed(tenant_name)
+        return [to_deployment(item) for item in self._pages(path, params, headers)]
+
+    def job_run(self, application_id: str, run_name: str) -> JobRun:
+        path = f"/v1/jobs/{_segment(application_id)}/runs/{_segment(run_name)}"
+        return to_job_run(self._get(path).body["data"])
+
+    def runs_of(self, application_id: str, since: int = 0) -> list[JobRun]:
+        """An application's runs, newest first, back to `since` (epoch milliseconds)."""
+        path = f"/v1/jobs/{_segment(application_id)}/runs"
+        params = {"sortBy": "createdAt", "order": "desc"}
+
+        def older(item: dict[str, Any]) -> bool:
+            return to_job_run(item).created_at < since
+
+        runs = [to_job_run(item) for item in self._pages(path, params, until=older)]
+        return [run for run in runs if run.created_at >= since]
+
+    def job_runs(self, cluster_id: str, workspace_id: str, statuses: list[str]) -> Listing:
+        """Every run of a workspace in one of `statuses`, complete or an exception."""
+        params = {"clusterId": cluster_id, "workspaceId": workspace_id, "status": statuses}
+        runs = [to_job_run(item) for item in self._pages("/v1/x/job-runs", params)]
+        return Listing(runs, self.remote_now(), self.skew)
+
+    # Writing: never retried here
+
+    def deploy(self, manifest: dict[str, Any], workspace_id: str, tenant_name: str) -> Answer:
+        """Make the application, or a new version of it. `answer.body` is a `Deployment`.
+
+        Not forced: that would cancel another version's rollout under way.
+        """
+        body = {
+            "manifest": manifest,
+            "workspaceId": workspace_id,
+            "dryRun": False,
+            "forceDeploy": False,
+            "triggerOnDeploy": False,
+        }
+        headers = self._assumed(tenant_name)
+        answer = self._call("PUT", "/v1/apps", json=body, headers=headers)
+        return with_body(answer, to_deployment(data_of(answer)))
+
+    def trigger(
+        self, deployment_id: str, run_input: dict[str, Any], alias: str, tenant_name: str
+    ) -> Answer:
+        """Start a run of just this deployment. `answer.body` is a `JobRun`.
+
+        Raises NotActive where it has not rolled out: then nothing was started.
+        """
+        body = {
+            "deploymentId": deployment_id,
+            "input": run_input,
+            "metadata": {"job_run_name_alias": alias},
+        }
+        headers = self._assumed(tenant_name)
+        answer = self._call("POST", "/v1/jobs/trigger", json=body, headers=headers)
+        run = data_of(answer)
+        if not (isinstance(run, dict) and run.get("name")):
+            raise Unavailable("trigger: the answer names no run", "POST /v1/jobs/trigger")
+        return with_body(answer, to_job_run(run))
+
+    def terminate(self, deployment_id: str, run_name: str, tenant_name: str) -> Answer:
+        """Stop a run. Ended or gone already is fine: we may be repeating ourselves."""
+        params = {"deploymentId": deployment_id, "jobRunName": run_name}
+        headers = self._assumed(tenant_name)
+        try:
+            return self._call("POST", "/v1/jobs/terminate", params=params, headers=headers)
+        except Rejected as error:
+            if error.status not in (404, 417):
+                raise
+            return Answer({"jobRunStatus": "ENDED"}, error.request_id, 0, error.status)
+
+    # The clock
+
+    @property
+    def skew(self) -> timedelta:
+        """The remote's clock less ours, from the last answer; `Date` has whole seconds."""
+        return self._skew
+
+    def remote_now(self) -> datetime:
+        """A lower bound, at most a second and a half too low, of the remote's clock now."""
+        return datetime.now(UTC) + self._skew
+
+    def close(self) -> None:
+        self._http.close()
+
+    # One call
+
+    def _assumed(self, tenant_name: str) -> dict[str, str]:
+        subject = f"serviceaccount/{tenant_name}/{self._assumed_user}/tfy-system"
+        return {"x-tfy-assume-user": subject} if tenant_name else {}
+
+    def _get(self, path: str, **kwargs: Any) -> Answer:
+        return self._call("GET", path, **kwargs)
+
+    def _call(self, method: Literal["GET", "PUT", "POST"], path: str, **kwargs: Any) -> Answer:
+        request_id = str(uuid.uuid4())
+        call = f"{method} {path}"
+        headers = {"X-Request-ID": request_id, **kwargs.pop("headers", {})}
+        started = time.monotonic()
+        try:
+            response = self._http.request(
+                method,
+                self._base + path,
+                headers=headers,
+                timeout=self._timeout,
+                allow_redirects=False,
+                **kwargs,
+            )
+        except (requests.RequestException, outbound.Refused) as error:
+            raise _unavailable(error, call, request_id) from None
+        self._note_clock(response)
+        _raise_for_status(response, call, request_id)
+        try:
+            body = response.json()
+        except ValueError:
+            raise Unavailable(f"{call}: the answer is no JSON", call, request_id) from None
+        milliseconds = int((time.monotonic() - started) * 1000)
+        return Answer(body, request_id, milliseconds, response.status_code)
+
+    def _note_clock(self, response: requests.Response) -> None:
+        try:
+            theirs = parsedate_to_datetime(response.headers["Date"])
+        except (KeyError, ValueError, TypeError):
+            return
+        self._skew = theirs - datetime.now(UTC)
+
+    def _pages(
+        self,
+        path: str,
+        params: dict[str, Any],
+        headers: dict[str, str] | None = None,
+        until: Callable[[dict[str, Any]], bool] | None = None,
+    ) -> list[dict[str, Any]]:
+        def fetch(offset: int) -> tuple[list[dict[str, Any]], bool]:
+            asked = params | {"limit": PAGE, "offset": offset}
+            body = self._get(path, params=asked, headers=headers or {}).body
+            return page_of(body, offset, path)
+
+        return complete(fetch, until)
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _unavailable(error: Exception, call: str, request_id: str) -> Unavailable:
+    """Says what happened without the library's words: those hold addresses and parameters."""
+    if isinstance(error, outbound.Refused):
+        return Unavailable(f"{call}: {error}", call, request_id, happened=False)
+    if isinstance(error, requests.ConnectTimeout):
+        return Unavailable(f"{call}: no connection in time", call, request_id, happened=False)
+    if isinstance(error, requests.Timeout):
+        return Unavailable(f"{call}: no answer in time", call, request_id)
+    cause = getattr(error.args[0], "reason", None) if error.args else None
+    if isinstance(cause, NewConnectionError):
+        return Unavailable(f"{call}: no connection", call, request_id, happened=False)
+    return Unavailable(f"{call}: the connection broke", call, request_id)
+
+
+def _raise_for_status(response: requests.Response, call: str, request_id: str) -> None:
+    status = response.status_code
+    if 200 <= status < 300:
+        return
+    if status in (408, 425, 429) or status >= 500 or 300 <= status < 400:
+        raise Unavailable(
+            f"{call}: HTTP {status}",
+            call,
+            request_id,
+            happened=status != 429,
+            retry_after=_retry_after(response),
+            status=status,
+        )
+    message, code = _problem(response)
+    if status == 400 and NOT_ACTIVE.lower() in message.lower():
+        raise NotActive(status, message, call, request_id, code)
+    kind = {401: Unauthorized, 404: Missing}.get(status, Rejected)
+    raise kind(status, message, call, request_id, code)
+
+
+def _problem(response: requests.Response) -> tuple[str, str]:
+    try:
+        body = response.json()
+        return str(body.get("message", ""))[:500], str(body.get("code", ""))[:60]
+    except (ValueError, AttributeError):
+        return "", ""
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    """Seconds to wait, as `Retry-After` or else `x-ratelimit-reset` has it."""
+    for name in ("Retry-After", "x-ratelimit-reset"):
+        raw = response.headers.get(name, "")
+        try:
+            seconds = float(raw)
+        except ValueError:
+            try:
+                seconds = (parsedate_to_datetime(raw) - datetime.now(UTC)).total_seconds()
+            except (ValueError, TypeError):
+                continue
+        if seconds > 1_000_000_000:  # a moment, not a span
+            seconds -= time.time()
+        return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
+    return None
