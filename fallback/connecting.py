@@ -1,0 +1,102 @@
+"""Connections: what works at the remote and what does not, and remembering it."""
+
+from dataclasses import dataclass
+
+import structlog
+from django.utils import timezone
+
+from accounts import activity
+from config.base.actor import Actor
+from fallback.looking import client_of
+from fallback.models import Connection, ConnectionState
+from fallback.truefoundry import TrueFoundry, TrueFoundryError, Unauthorized
+
+log = structlog.get_logger(__name__)
+STATES = ConnectionState
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was tried: its name, whether it worked, and a sentence."""
+
+    name: str
+    works: bool
+    message: str
+
+
+def mark(connection: Connection, state: str, message: str) -> bool:
+    """Remember what became of the last call; a change is told once, however often it is seen."""
+    changed = (
+        Connection.objects.filter(pk=connection.pk)
+        .exclude(state=state)
+        .update(state=state, message=message[:300], checked_at=timezone.now())
+    )
+    connection.state, connection.message = state, message[:300]
+    if changed:
+        actor = Actor.system("switchyard")
+        verb = f"connection.{state}"
+        activity.record(actor, verb, connection, connection.organization_id, reason=message)
+        log.warning("connection_state", connection=str(connection.pk), state=state)
+    return bool(changed)
+
+
+def test(connection: Connection, actor: Actor) -> list[Finding]:
+    """Try what a move needs that changes nothing, one by one; at most about 10 s each."""
+    if not connection.url:
+        return [Finding("address", False, "TRUEFOUNDRY_API_URL is not set.")]
+    if not connection.secret:
+        return [Finding("token", False, "There is no token.")]
+    client = client_of(connection)
+    try:
+        findings = [
+            _try("token", lambda: _who(client)),
+            _try("clusters", lambda: f"{len(client.clusters())} clusters can be seen."),
+            _try("workspaces", lambda: f"{len(client.workspaces())} workspaces can be seen."),
+            _try("job runs", lambda: _runs(client)),
+        ]
+        clock = abs(client.skew.total_seconds())
+        findings.append(
+            Finding("clock", clock <= 60, f"The remote's clock is {clock:.0f} s off ours.")
+        )
+    finally:
+        client.close()
+    failed = next((finding for finding in findings if not finding.works), None)
+    if failed is None:
+        state, message = STATES.CONNECTED, "Everything works."
+    else:
+        refused = failed.name == "token" and "401" in failed.message
+        state = STATES.UNAUTHORIZED if refused else STATES.UNREACHABLE
+        message = f"{failed.name}: {failed.message}"
+    mark(connection, state, message)
+    activity.record(
+        actor,
+        "connection.tested",
+        connection,
+        connection.organization_id,
+        {finding.name: finding.message for finding in findings},
+    )
+    return findings
+
+
+def _try(name: str, probe: object) -> Finding:
+    try:
+        return Finding(name, True, probe())  # type: ignore[operator]
+    except Unauthorized as error:
+        return Finding(name, False, f"{error}: the token is refused. Store a valid one.")
+    except TrueFoundryError as error:
+        return Finding(name, False, str(error))
+
+
+def _who(client: TrueFoundry) -> str:
+    info = client.user_info()
+    name = info.get("name") or info.get("email") or info.get("id") or "somebody"
+    return f"The token belongs to {str(name)[:80]}."
+
+
+def _runs(client: TrueFoundry) -> str:
+    workspaces = client.workspaces()
+    if not workspaces:
+        return "There is no workspace to list the runs of."
+    first = workspaces[0]
+    client.job_runs(first.cluster_id, first.id, ["CREATED", "SCHEDULED"])
+    return f"Job runs of {first.name[:60]} can be listed."

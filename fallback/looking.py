@@ -1,0 +1,109 @@
+"""Looks at a remote in bulk: one listing serves all the moves that need it now."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+
+from fallback.driving import Call, Journey, Shared
+from fallback.models import Connection, Move, Relocation
+from fallback.truefoundry import Application, Missing, TrueFoundry
+
+SOURCE_SECONDS = 3.0  # how old a listing of a source may be when a move relies on it
+EXISTING_SECONDS = 30.0  # who else has a name with our digest in it does not change that fast
+READY_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class Remotes:
+    """Clients and listings of one process; used by the driver's thread only."""
+
+    clients: dict[Any, TrueFoundry] = field(default_factory=dict)
+    listings: dict[Any, tuple[float, Any]] = field(default_factory=dict)
+
+    def client(self, connection: Connection) -> TrueFoundry:
+        """One client for a connection as it is now: another token or address is another client."""
+        key = (connection.pk, connection.url, connection.secret, connection.assumed_user)
+        if key not in self.clients:
+            self.clients[key] = client_of(connection)
+        return self.clients[key]
+
+    def listing(self, key: Any, seconds: float, fetch: Callable[[], Any]) -> Journey:
+        """`fetch()`, or its last result where that began at most `seconds` ago."""
+        at, found = self.listings.get(key, (0.0, None))
+        if found is not None and time.monotonic() - at <= seconds:
+            return found
+        return (yield Shared(key, lambda: self._fetched(key, fetch)))
+
+    def _fetched(self, key: Any, fetch: Callable[[], Any]) -> Journey:
+        at = time.monotonic()
+        found = yield Call(fetch)
+        self.listings[key] = (at, found)
+        return found
+
+    def source_status(self, move: Move) -> Journey:
+        """The source run's status now, or None where the remote knows it no more."""
+        client, statuses = self.client(move.connection), sorted(move.statuses)
+        key = (
+            "source",
+            move.connection_id,
+            move.source_cluster_id,
+            move.source_workspace_id,
+            *statuses,
+        )
+
+        def fetch() -> dict[str, str]:
+            listing = client.job_runs(move.source_cluster_id, move.source_workspace_id, statuses)
+            return {run.id: run.status for run in listing.runs}
+
+        seen = yield from self.listing(key, SOURCE_SECONDS, fetch)
+        if move.source_run_id in seen:
+            return seen[move.source_run_id]
+        try:
+            run = yield Call(
+                lambda: client.job_run(move.source_application_id, move.source_run_name)
+            )
+        except Missing:
+            return None
+        return run.status
+
+    def applications(self, relocation: Relocation, *, ready: bool) -> Journey:
+        """The destination's applications by name; fresh where a rollout is waited for."""
+        client = self.client(relocation.connection)
+        workspace_id = relocation.destination_workspace_id
+
+        def fetch() -> dict[str, Application]:
+            return {found.name: found for found in client.applications(workspace_id)}
+
+        key = ("ready" if ready else "existing", relocation.connection_id, workspace_id)
+        seconds = READY_SECONDS if ready else EXISTING_SECONDS
+        return (yield from self.listing(key, seconds, fetch))
+
+    def forget_ready(self, relocation: Relocation) -> None:
+        """A listing from before a deployment was made knows nothing of it."""
+        key = ("ready", relocation.connection_id, relocation.destination_workspace_id)
+        self.listings.pop(key, None)
+
+
+def client_of(connection: Connection) -> TrueFoundry:
+    return TrueFoundry(
+        connection.url,
+        connection.secret,
+        connection.assumed_user,
+        concurrency=settings.FALLBACK_CONCURRENCY,
+    )
+
+
+def epoch_ms(moment: datetime) -> int:
+    return int(moment.astimezone(UTC).timestamp() * 1000)
+
+
+def from_epoch_ms(milliseconds: int) -> datetime:
+    """The moment; out of range (a remote's nonsense) gives the nearest that can be told."""
+    try:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        return datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,0 +1,63 @@
+"""Beat ticks. The rows are the queue, so a lost or doubled tick costs nothing."""
+
+from datetime import timedelta
+
+import structlog
+from celery import shared_task
+from django.conf import settings
+from django.utils import timezone
+
+from accounts.models import Organization
+from config.base import live
+from config.base.actor import Actor
+from fallback import moving, sweep
+from fallback.models import Connection, Move, Sweep
+
+log = structlog.get_logger(__name__)
+DRIVE_SECONDS = 30.0  # the calls under way then need up to 13 s more; a task may take 60
+SWEEPS_KEPT = timedelta(days=90)
+_told: dict[str, str] = {}
+
+
+def why_idle() -> str:
+    """Why automation starts nothing new, in a sentence, or ''."""
+    if not settings.JOB_FALLBACK_ENABLED:
+        return "JOB_FALLBACK_ENABLED is off."
+    if not Connection.objects.usable().exists():
+        return "There is no enabled connection with a token."
+    return ""
+
+
+@shared_task
+def sweep_tick() -> None:
+    """One pass of every organization that has a usable connection."""
+    idle = why_idle()
+    if idle != _told.get("idle", ""):  # once, not at every tick
+        log.warning("automation_idle", why=idle) if idle else log.info("automation_active")
+        _told["idle"] = idle
+    if idle:
+        return
+    usable = Connection.objects.usable().values("organization_id")
+    for organization in Organization.objects.alive().filter(pk__in=usable):
+        try:
+            result = sweep.sweep(organization, Actor.system("sweep"))
+        except Exception:
+            log.exception("sweep_failed", organization=organization.slug)
+            continue
+        if result.planned:
+            live.nudge(drive_tick)
+
+
+@shared_task
+def drive_tick() -> None:
+    """Take due moves further; come again at once while there is more to do."""
+    moving.drive(DRIVE_SECONDS)
+    moving.mail_those_that_need_a_person()
+    more = Move.objects.drivable(moving.held(by_person=False)).due(timezone.now())
+    if more.exists():
+        live.nudge(drive_tick)
+
+
+@shared_task
+def prune() -> None:
+    Sweep.objects.filter(created_at__lt=timezone.now() - SWEEPS_KEPT).delete()
