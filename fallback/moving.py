@@ -18,11 +18,12 @@ from config.base import live
 from config.base.actor import Actor
 from config.base.problems import Conflict
 from fallback.driving import Driver
-from fallback.journey import Traveller
+from fallback.journey import go
 from fallback.looking import Remotes
 from fallback.models import Connection, Move, MoveState, Pause, Relocation, StepEvent
 from fallback.models.move import BEFORE_TRIGGER, DRIVEN, step
 from fallback.recording import Change, Outcome, commit
+from fallback.travelling import Traveller
 
 log = structlog.get_logger(__name__)
 LEASE = timedelta(seconds=120)  # longer than a task may take, so never two drivers at once
@@ -136,7 +137,7 @@ class _Drive:
         self._load_relocations(moves)
         for move in moves:
             traveller = Traveller(move, self.relocations[move.relocation_id], self.remotes, token)
-            driver.begin(traveller.go(), must_end, lambda fault, move=move: _fault(move, fault))
+            driver.begin(go(traveller), must_end, lambda fault, move=move: _fault(move, fault))
         self.result.taken += len(moves)
         return len(moves)
 

@@ -47,16 +47,18 @@ def unique_command(world: World) -> str:
     return json.dumps({"epochs": "10", "shard": world.new_id()}, sort_keys=True)
 
 
-def arrive(world: World, workspace_id: str, created_at: int) -> Run:
-    """A new stuck run of one of the workspace's jobs."""
-    jobs = [
+def jobs(world: World, workspace_id: str) -> list[Application]:
+    """The applications of a workspace that runs can arrive of."""
+    return [
         application
         for application in world.applications.values()
         if application.workspace_id == workspace_id and application.deployment_ids
     ]
-    if not jobs:
-        raise Refusal(400, f"workspace {workspace_id} has no jobs")
-    return add_stuck(world, world.random.choice(jobs), created_at)
+
+
+def arrive(world: World, workspace_id: str, created_at: int) -> Run:
+    """A new stuck run of one of the workspace's jobs."""
+    return add_stuck(world, world.random.choice(jobs(world, workspace_id)), created_at)
 
 
 def arrive_on_top(world: World, workspace_id: str) -> Run:
@@ -71,6 +73,8 @@ def keep_arriving(
     world: World, workspace_id: str, per_minute: float, age_minutes: float = DEFAULT_AGE_MINUTES
 ) -> None:
     """Let stuck runs arrive from now on; 0 a minute ends it."""
+    if not jobs(world, workspace_id):
+        raise Refusal(400, f"workspace {workspace_id} has no jobs")
     world.arrivals[workspace_id] = {"perMinute": per_minute, "ageMinutes": age_minutes}
     resume(world, workspace_id)
 

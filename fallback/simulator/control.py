@@ -62,7 +62,11 @@ class Control:
 
     def _arrivals(self, _: str, body: Json) -> Json:
         workspace_id = body.get("workspaceId")
-        sources = [w.id for w in self.world.workspaces.values() if w.source]
+        sources = [
+            workspace.id
+            for workspace in self.world.workspaces.values()
+            if workspace.source and arriving.jobs(self.world, workspace.id)
+        ]
         wanted = [self.world.workspace(workspace_id).id] if workspace_id else sources
         age = body.get("ageMinutes", arriving.DEFAULT_AGE_MINUTES)
         for key in wanted:

@@ -77,7 +77,8 @@ class Server:
             fault = self.faults.strike(call)
             response = await EFFECTS[fault.effect if fault else ""](self, call, request, fault)
             await self._wait()
-            outcome = str(response.status) if response.status else outcome
+            if request.transport is not None and not request.transport.is_closing():
+                outcome = str(response.status)
             return response
         finally:
             self.stats.end(outcome)
@@ -90,8 +91,8 @@ class Server:
     def _carry_out(self, call: Call, fault: Fault | None = None) -> Answer:
         """Do it, write it down, save it: an answer that was given is never forgotten."""
         status, body = carry_out(self.world, call)
-        if fault is not None and fault.effect in LISTING:
-            _disturb(self.world, call, fault)
+        if fault is not None and fault.effect in LISTING and not _disturb(self.world, call, fault):
+            fault.fired -= 1  # it waits for a listing that it can disturb
         if call.route.mutates:
             self._write(call, status, fault)
         self.save()
@@ -221,13 +222,13 @@ def reset(request: web.Request) -> web.Response:
     return web.Response()
 
 
-def _disturb(world: World, call: Call, fault: Fault) -> None:
-    """Change a listing right after a page of it was answered."""
+def _disturb(world: World, call: Call, fault: Fault) -> bool:
+    """Change a listing of stuck runs right after a page of it was answered."""
     stuck = [run for run in call.listed if run.origin == "stuck" and run.status in LIVE]
     if fault.effect == "depart":
         for run in stuck[: fault.count]:
             running.terminate(world, run, by="somebody")
-        return
-    workspace_id = call.query.get("workspaceId") or (stuck[0].workspace_id if stuck else "")
-    for _ in range(fault.count if workspace_id else 0):
-        arriving.arrive_on_top(world, workspace_id)
+    else:
+        for _ in range(fault.count if stuck else 0):
+            arriving.arrive_on_top(world, stuck[0].workspace_id)
+    return bool(stuck)

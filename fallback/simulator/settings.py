@@ -40,11 +40,12 @@ class Settings:
 
     def update(self, changes: Json) -> None:
         """Apply camelCase changes; an unknown name or a value of the wrong type is refused."""
-        by_name = {camel(f.name): f.name for f in fields(self)}
-        for key, value in changes.items():
-            if key not in by_name:
-                raise ValueError(f"no such setting: {key}")
-            setattr(self, by_name[key], self._checked(by_name[key], value))
+        names = {camel(f.name): f.name for f in fields(self)}
+        if unknown := changes.keys() - names.keys():
+            raise ValueError(f"no such setting: {', '.join(sorted(unknown))}")
+        checked = {names[key]: self._checked(names[key], v) for key, v in changes.items()}
+        for name, value in checked.items():
+            setattr(self, name, value)
 
     def _checked(self, name: str, value: Any) -> Any:
         if name == "tokens":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,6 +12,8 @@ import pytest
 import requests
 
 from fallback.simulator.client import Simulator
+from fallback.simulator.index import RunIndex
+from fallback.simulator.records import Run
 from tests.fallback.simulating import STUCK, Caller, Json, place, serving, source, wait_for
 
 
@@ -168,14 +171,14 @@ def test_posting_answers_in_the_older_shape(api: Caller, seeded: Json) -> None:
 def test_rollouts_overlap_and_the_newest_wins(
     simulator: Simulator, api: Caller, seeded: Json
 ) -> None:
-    simulator.settings(rolloutSeconds=0.3)
+    simulator.settings(rolloutSeconds=60)
     manifest = api.manifest(api.stuck(source(seeded))[0])
     first, second = (api.deploy(manifest, place(seeded)) for _ in range(2))
     assert api.trigger("{}", deploymentId=first["id"]).status_code == 400
     refused = api.trigger("{}", applicationId=first["applicationId"]).json()
     assert "Active deployment not found" in refused["message"]
-    path = f"apps/{first['applicationId']}"
-    wait_for(lambda: api.get(path)["data"]["activeVersion"] == 2)
+    simulator.settings(clockOffsetSeconds=61)
+    assert api.get(f"apps/{first['applicationId']}")["data"]["activeVersion"] == 2
     for deployment in (first, second):
         assert api.trigger("{}", deploymentId=deployment["id"]).json()["data"][
             "deploymentVersion"
@@ -187,11 +190,11 @@ def test_rollouts_overlap_and_the_newest_wins(
 def test_force_cancels_rollouts_and_some_fail(
     simulator: Simulator, api: Caller, seeded: Json
 ) -> None:
-    simulator.settings(rolloutSeconds=0.1, failRollouts=1)
+    simulator.settings(rolloutSeconds=60, failRollouts=1)
     manifest = api.manifest(api.stuck(source(seeded))[0])
     first = api.deploy(manifest, place(seeded))
     second = api.deploy(manifest, place(seeded), forceDeploy=True)
-    time.sleep(0.2)
+    simulator.settings(clockOffsetSeconds=61)
     path = f"apps/{first['applicationId']}/deployments"
     statuses = [d["currentStatus"]["status"] for d in api.get(path)["data"]]
     assert statuses == ["DEPLOY_SUCCESS", "CANCELLED"]
@@ -205,22 +208,17 @@ def test_force_cancels_rollouts_and_some_fail(
 def test_a_run_goes_on_by_itself_where_there_is_room(
     simulator: Simulator, api: Caller, seeded: Json
 ) -> None:
-    simulator.settings(startSeconds=0.2, runSeconds=0.2)
+    simulator.settings(startSeconds=100, runSeconds=100)
     run = api.stuck(source(seeded))[0]
     deployment = api.deploy(api.manifest(run), place(seeded))
     moved = api.trigger(run["command"], deploymentId=deployment["id"]).json()["data"]
     assert moved["status"] == "CREATED"
     path = f"jobs/{moved['applicationId']}/runs/{moved['name']}"
-    seen: list[str] = []
-
-    def finished() -> bool:
-        seen.append(api.get(path)["data"]["status"])
-        return seen[-1] == "FINISHED"
-
-    wait_for(finished)
-    assert {"SCHEDULED", "RUNNING"} <= set(seen)
+    for later, status in [(60, "SCHEDULED"), (110, "RUNNING"), (210, "FINISHED")]:
+        simulator.settings(clockOffsetSeconds=later)
+        assert api.get(path)["data"]["status"] == status
     ended = api.get(path)["data"]
-    assert ended["endTime"] - ended["createdAt"] == ended["duration"] == 400
+    assert ended["endTime"] - ended["createdAt"] == ended["duration"] == 200_000
     assert api.get(f"jobs/{run['applicationId']}/runs/{run['name']}")["data"]["status"] in STUCK
 
 
@@ -228,7 +226,6 @@ def test_room_comes_and_goes(simulator: Simulator, api: Caller, seeded: Json) ->
     simulator.make_room(place(seeded)["workspaceId"], False)
     run = api.stuck(source(seeded))[0]
     moved = api.move(run, place(seeded))
-    time.sleep(0.05)
     assert simulator.run_shown(moved["name"])["status"] == "SCHEDULED"
     simulator.make_room(place(seeded)["workspaceId"], True)
     assert simulator.run_shown(moved["name"])["status"] == "RUNNING"
@@ -238,10 +235,12 @@ def test_terminating(simulator: Simulator, api: Caller, seeded: Json) -> None:
     first, second, *_ = api.stuck(source(seeded))
     mixed = {"name": first["name"], "deploymentId": second["deploymentId"]}
     assert api.terminate(mixed).status_code == 404
-    simulator.settings(terminateSeconds=0.2)
+    simulator.settings(terminateSeconds=60)
     assert api.terminate(first).json()["jobRunStatus"] == "TERMINATION_REQUESTED"
     assert api.terminate(first).status_code == 417
-    wait_for(lambda: simulator.run_shown(first["name"])["status"] == "TERMINATED")
+    for later, status in [(31, "TERMINATING"), (61, "TERMINATED")]:
+        simulator.settings(clockOffsetSeconds=later)
+        assert simulator.run_shown(first["name"])["status"] == status
     simulator.settings(terminateTwice=200)
     assert api.terminate(first).json()["jobRunStatus"] == "TERMINATED"
 
@@ -271,6 +270,7 @@ def test_settings_are_checked(simulator: Simulator) -> None:
         {"latencyMs": "long"},
         {"tenantName": 5},
         {"tokens": [{}]},
+        {"tokens": [{"token": "t", "kind": "x"}]},
     ]
     for wrong in mistakes:
         with pytest.raises(RuntimeError, match="400"):
@@ -310,19 +310,19 @@ def test_steering_is_for_this_machine_only(
 
 
 def test_steering_that_makes_no_sense_is_refused(simulator: Simulator, seeded: Json) -> None:
-    job_id, target = seeded["jobs"][0]["id"], place(seeded)["workspaceId"]
+    job_id, empty = seeded["jobs"][0]["id"], simulator.seed(jobs=0)["source"]["workspaceId"]
     refused: list[tuple[str, Json, str]] = [
         ("nothing", {}, "404"),
         ("runs/none", {"status": "RUNNING"}, "404"),
         ("runs", {"applicationId": job_id, "version": 9}, "404"),
         ("arrivals", {}, "400"),
+        ("arrivals", {"perMinute": 60, "workspaceId": empty}, "400"),
     ]
     for path, body, status in refused:
         with pytest.raises(RuntimeError, match=status):
             simulator.sim("POST", path, body)
     url = simulator.url.replace("/api/svc", "/_sim/seed")
     assert requests.post(url, data="no json", timeout=5).status_code == 400
-    simulator.faults({"call": "list_runs", "effect": "arrive", "match": {"workspaceId": target}})
 
 
 def test_a_reset_empties_everything(simulator: Simulator, seeded: Json) -> None:
@@ -331,3 +331,19 @@ def test_a_reset_empties_everything(simulator: Simulator, seeded: Json) -> None:
     assert simulator.verdict()["runs"] == []
     assert simulator.fired() == []
     assert simulator.stats()["requests"] == 0
+
+
+def test_pages_are_those_of_a_plain_sort() -> None:
+    index, runs, chance = RunIndex(), [], random.Random(5)
+    for number in range(300):
+        runs.append(Run(f"{number:03d}", "", "", "", "", "", 1, "", chance.randrange(99), "stuck"))
+        runs[-1].status = chance.choice(["CREATED", "SCHEDULED", "RUNNING"])
+        index.add(runs[-1])
+        if number % 3 == 0:
+            index.remove(gone := runs.pop(chance.randrange(len(runs))))
+            assert gone not in runs
+        for statuses in (set(), {"CREATED"}, {"CREATED", "SCHEDULED"}):
+            wanted = [run for run in runs if not statuses or run.status in statuses]
+            wanted.sort(key=lambda run: (run.created_at, run.id), reverse=True)
+            page, total = index.page(statuses, 5, 10)
+            assert (page, total) == ([run.id for run in wanted[5:15]], len(wanted))

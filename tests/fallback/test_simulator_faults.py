@@ -55,10 +55,11 @@ def test_a_cut_connection(
     assert isinstance(answer, requests.ConnectionError)
     assert runs_at(api, seeded) == runs
     assert simulator.fired()[0]["fired"] == 1
+    assert simulator.stats()["byStatus"]["cut"] == 1
 
 
 def test_carried_out_late(simulator: Simulator, api: Caller, seeded: Json) -> None:
-    answer = trigger_under(simulator, api, seeded, effect="late", seconds=0.3)
+    answer = trigger_under(simulator, api, seeded, effect="late", seconds=1)
     assert isinstance(answer, requests.ConnectionError)
     assert runs_at(api, seeded) == 0
     wait_for(lambda: runs_at(api, seeded) == 1)
@@ -137,10 +138,14 @@ def test_runs_arrive_between_pages(simulator: Simulator, api: Caller) -> None:
     assert simulator.verdict()["totals"] == {"waiting": 12}
 
 
-def test_nothing_arrives_where_nothing_runs(simulator: Simulator, api: Caller) -> None:
-    simulator.seed(jobs=0, destinations=1)
-    simulator.faults({"call": "list_runs", "effect": "arrive"})
-    assert api.get("x/job-runs")["data"] == []
+def test_arrivals_wait_for_a_listing_of_stuck_runs(
+    simulator: Simulator, api: Caller, seeded: Json
+) -> None:
+    simulator.faults({"call": "list_runs", "effect": "arrive", "times": 1})
+    assert api.stuck(place(seeded)["workspaceId"]) == []
+    assert simulator.fired()[0]["fired"] == 0
+    assert len(api.stuck(source(seeded))) == 4
+    assert len(api.stuck(source(seeded))) == 5
 
 
 def test_runs_depart_between_pages(simulator: Simulator, api: Caller) -> None:

@@ -1,0 +1,116 @@
+"""Ending the source run: after its successor stands, or, with `Directly`, before."""
+
+from django.utils import timezone
+
+from fallback import match
+from fallback.driving import Call, Journey
+from fallback.match import Verdict
+from fallback.models.move import step
+from fallback.travelling import SETTLED, E, S, Traveller
+from fallback.triggering import trigger
+from fallback.truefoundry import Answer, Missing, Unavailable
+
+CALL = "POST /v1/jobs/terminate"
+
+
+def terminate(t: Traveller) -> Journey:
+    """The new run stands: end the source, unless it has ended or started by itself."""
+    move = t.move
+    if move.source_recovered:
+        yield from _end_the_new(t)
+    status = yield from t.remotes.source_status(move)
+    found = match.verdict(status, move.statuses)
+    if found is Verdict.GONE or status == "FINISHED":
+        message = f"The source run is {status or 'gone'}: nothing is left to end."
+        yield from t.end(S.SUCCEEDED, "", message)
+    if found is Verdict.RECOVERED:
+        yield from _unless_ours_is_on_its_way(t, str(status))
+        looked = step(move, move.state, E.LOOKED, f"The source run is {status}: it recovered.")
+        yield from t.record(t.change(None, looked, source_recovered=True), intent=True)
+        yield from _end_the_new(t)
+    if found is Verdict.WAIT:
+        message = f"The source run's status is {str(status)[:40]}; waiting for one we know."
+        yield from t.wait(30.0, "SourceUnknown", message)
+    answer = yield from _end_source(t)
+    yield from t.end(S.SUCCEEDED, "", "", t.told(answer, CALL, _ended_as(answer)))
+
+
+def terminate_first(t: Traveller) -> Journey:
+    """PurgeMode.DIRECTLY: the source is ended, and seen to have ended, before the trigger."""
+    move = t.move
+    fresh = t.entered == S.TERMINATING and not move.terminate_answered
+    status = yield from t.remotes.source_status(move) if fresh else _status_now(t)
+    if status in ("TERMINATED", None) or (status == "FAILED" and move.terminate_answered):
+        t.steps.append(step(move, move.state, E.LOOKED, f"The source run is {status or 'gone'}."))
+        yield from trigger(t)
+        return
+    if status == "FINISHED":
+        yield from t.end(S.CANCELLED, "SourceRecovered", "The source run has finished.")
+    if status == "FAILED":
+        message = "The source run failed by itself before it was ended."
+        yield from t.end(S.NEEDS_ATTENTION, "SourceFailed", message)
+    if move.terminate_answered or status in match.ENDING:
+        attempts = move.attempts + 1
+        message = f"The source run is {status}; waiting for its end."
+        seconds = min(0.5 * 2**attempts, 15.0)
+        yield from t.wait(seconds, "AwaitingEnd", message, attempts=attempts)
+    if match.verdict(status, move.statuses) is Verdict.RECOVERED:
+        yield from _unless_ours_is_on_its_way(t, str(status))
+        message = f"The source run started by itself: it is {status}."
+        yield from t.end(S.CANCELLED, "SourceRecovered", message)
+    answer = yield from _end_source(t)
+    told = t.told(answer, CALL, _ended_as(answer))
+    yield from t.record(t.change(None, told, terminate_answered=True))
+
+
+def _status_now(t: Traveller) -> Journey:
+    move, client = t.move, t.client
+    try:
+        run = yield Call(lambda: client.job_run(move.source_application_id, move.source_run_name))
+    except Missing:
+        return None
+    return run.status
+
+
+def _unless_ours_is_on_its_way(t: Traveller, status: str) -> Journey:
+    """Leaves while a terminate of ours may still reach the source: then it would end after all,
+    and to end its successor would lose the job."""
+    move, now = t.move, timezone.now()
+    if t.entered == S.TERMINATING:
+        return
+    if now - (move.terminate_lost_at or now) < SETTLED:
+        message = f"The source run is {status}; a terminate may still be on its way to it."
+        at = move.terminate_lost_at or now
+        yield from t.wait(3.0, "SourceRecovered", message, terminate_lost_at=at)
+
+
+def _end_source(t: Traveller) -> Journey:
+    move, client = t.move, t.client
+    try:
+        return (
+            yield Call(
+                lambda: client.terminate(
+                    move.source_deployment_id, move.source_run_name, move.tenant_name
+                )
+            )
+        )
+    except Unavailable as error:
+        yield from t.stay(error, terminate_lost_at=timezone.now())
+
+
+def _end_the_new(t: Traveller) -> Journey:
+    """The source runs although its successor was triggered: the successor is ended instead."""
+    move, client = t.move, t.client
+    answer: Answer = yield Call(
+        lambda: client.terminate(
+            move.destination_deployment_id, move.destination_run_name, move.tenant_name
+        )
+    )
+    message = "The source run started by itself, so the new run was ended."
+    told = t.told(answer, CALL, _ended_as(answer))
+    yield from t.end(S.CANCELLED, "SourceRecovered", message, told)
+
+
+def _ended_as(answer: Answer) -> str:
+    status = answer.body.get("jobRunStatus") if isinstance(answer.body, dict) else ""
+    return f"The run is {str(status)[:40]}." if status else ""

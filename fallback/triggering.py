@@ -1,0 +1,150 @@
+"""Starting the run at the destination, and finding it where the answer was lost."""
+
+from django.db.models import Q
+from django.utils import timezone
+
+from fallback import naming
+from fallback.connecting import mark
+from fallback.driving import Call, Hold, Journey, Record
+from fallback.looking import epoch_ms
+from fallback.models import ConnectionState, Move, MoveStep, PurgeMode, Relocation
+from fallback.models.move import step
+from fallback.recording import Change, Outcome
+from fallback.travelling import SETTLED, E, Left, S, Traveller
+from fallback.truefoundry import Answer, JobRun, Missing, NotActive, Rejected, Unavailable
+
+CALL = "POST /v1/jobs/trigger"
+
+
+def trigger(t: Traveller) -> Journey:
+    """Start a run of just our deployment. Its deployment is active as far as we know."""
+    move, client, deployment_id = t.move, t.client, t.relocation.deployment_id
+    # One at a time, so that a run found later can be told to be this trigger's.
+    yield Hold((move.remote, deployment_id, move.command_hash))
+    if move.purge_mode != PurgeMode.DIRECTLY:
+        yield from t.source_is_stuck()
+    intent = t.change(
+        S.TRIGGERING,
+        trigger_unanswered=True,
+        trigger_sent_at=timezone.now(),
+        trigger_lost_at=None,
+        trigger_after=epoch_ms(client.remote_now()),
+        destination_deployment_id=deployment_id,
+    )
+    if (yield from t.record(intent, intent=True)) is Outcome.CONFLICT:
+        message = "A like run of this deployment is being triggered."
+        yield from t.wait(2.0, "TriggerUnderWay", message)
+    run_input = naming.trigger_input(move.command)
+    alias = f"{move.source_run_name}-moved"[:60]
+    try:
+        answer: Answer = yield Call(
+            lambda: client.trigger(deployment_id, run_input, alias, move.tenant_name)
+        )
+    except (NotActive, Missing) as error:
+        yield from _not_there(t, error)
+    except Unavailable as error:
+        yield from _unanswered(t, error)
+    except Rejected as error:
+        yield from _refused(t, error)
+    else:
+        yield from _triggered(t, answer.body, t.told(answer, CALL))
+
+
+def _not_there(t: Traveller, error: NotActive | Missing) -> Journey:
+    """Nothing was started: the deployment is not active, or gone. It is seen to again."""
+    state = Relocation.State.NEW if isinstance(error, Missing) else Relocation.State.ROLLING_OUT
+    attempts = t.relocation.attempts + 1
+    fields = {"state": state, "attempts": attempts}
+    yield Record(Change(t.relocation, Q(state=Relocation.State.ACTIVE), fields))
+    # Where the source has ended already, a state that could be cancelled would be a lie.
+    to = None if t.move.purge_mode == PurgeMode.DIRECTLY else S.AWAITING_READY
+    message = "The deployment is not active yet."
+    seconds = min(0.25 * 2**attempts, 15.0)
+    yield from t.wait(
+        seconds, "RollingOut", message, t.told(error), to=to, trigger_unanswered=False
+    )
+
+
+def _unanswered(t: Traveller, error: Unavailable) -> Journey:
+    if not error.happened:
+        yield from t.stay(error, trigger_unanswered=False)
+    message = "The answer to the trigger was lost; looking for its run."
+    yield from t.wait(
+        1.0, "AnswerLost", message, t.told(error), to=S.VERIFYING, trigger_lost_at=timezone.now()
+    )
+
+
+def _refused(t: Traveller, error: Rejected) -> Journey:
+    if error.status == 401:
+        message = "The token is refused. Store a valid one."
+        mark(t.move.connection, ConnectionState.UNAUTHORIZED, message)
+        yield from t.stay(error, "Unauthorized", least=60.0, trigger_unanswered=False)
+    if error.status == 409:
+        yield from t.stay(error, "Conflict", trigger_unanswered=False)
+    message, told = t.private(error), t.told(error)
+    yield from t.end(S.NEEDS_ATTENTION, "TriggerRejected", message, told, trigger_unanswered=False)
+
+
+def _triggered(t: Traveller, run: JobRun, *told: MoveStep) -> Journey:
+    """The new run is known: write it down."""
+    move = t.move
+    fields = {
+        "trigger_unanswered": False,
+        "destination_run_name": run.name,
+        "destination_run_id": run.id,
+    }
+    if run.deployment_id and run.deployment_id != move.destination_deployment_id:
+        message = f"The remote answered with a run of deployment {run.deployment_id[:128]}."
+        yield from t.end(S.NEEDS_ATTENTION, "WrongDeployment", message, *told, **fields)
+    done = move.purge_mode in (PurgeMode.DIRECTLY, PurgeMode.NEVER)
+    change = t.change(S.SUCCEEDED if done else S.TERMINATING, *told, **fields)
+    if (yield from t.record(change)) is Outcome.CONFLICT:
+        message = f"The run {run.name} belongs to another move already."
+        yield from t.end(S.NEEDS_ATTENTION, "RunClaimed", message, *told)
+    if done:
+        raise Left
+
+
+def verify(t: Traveller) -> Journey:
+    """Look for the run of a trigger whose answer we do not have."""
+    move, now = t.move, timezone.now()
+    if move.state != S.VERIFYING:  # a crash: it may have been on its way this very moment
+        lost = step(move, move.state, E.LOST, "No answer was written down.")
+        yield from t.record(t.change(S.VERIFYING, lost, trigger_lost_at=now))
+    client, application_id = t.client, t.relocation.application_id
+    runs: list[JobRun] = yield Call(
+        lambda: client.runs_of(application_id, since=move.trigger_after or 0)
+    )
+    candidates = _unclaimed(move, runs)
+    if len(candidates) == 1:
+        found = step(move, S.VERIFYING, E.LOOKED, f"Found its run {candidates[0].name}.")
+        yield from _triggered(t, candidates[0], found)
+    elif candidates:
+        names = ", ".join(run.name for run in candidates[:5])
+        message = f"{len(candidates)} runs could be this trigger's: {names}."
+        yield from t.end(S.NEEDS_ATTENTION, "AnswerLost", message)
+    elif now - (move.trigger_lost_at or now) < SETTLED:
+        yield from t.wait(2.0, "AnswerLost", "No run of the lost trigger is to be seen yet.")
+    else:
+        none = step(move, S.VERIFYING, E.LOOKED, "No run came of it: it is triggered again.")
+        yield from t.record(t.change(S.TRIGGERING, none, trigger_unanswered=False))
+
+
+def _unclaimed(move: Move, runs: list[JobRun]) -> list[JobRun]:
+    """Runs that this move's trigger may have made and that no other move has."""
+    command = naming.canonical_command(move.command)
+    like = [
+        run
+        for run in runs
+        if run.deployment_id == move.destination_deployment_id
+        and run.created_at >= (move.trigger_after or 0)
+        and naming.canonical_command(run.command) == command
+    ]
+    claimed = set(
+        Move.objects.filter(
+            remote=move.remote,
+            destination_deployment_id=move.destination_deployment_id,
+            destination_run_name__in=[run.name for run in like],
+        ).values_list("destination_run_name", flat=True)
+    )
+    return [run for run in like if run.name not in claimed]
