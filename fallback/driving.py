@@ -4,7 +4,8 @@ A journey is a generator that tells what it needs next:
 
 - `Record(change)`: commit it, answered with an `Outcome`; commits are grouped;
 - `Call(run)`: run it in a thread of the pool, answered with its result or its exception;
-- `Shared(key, make)`: run the journey `make()` once for all who ask for `key` now;
+- `Shared(key, make)`: run the journey `make()` once for all who ask for `key` now; with
+  `wait=False` it is only begun;
 - `Hold(key)`: go on when nobody else here holds `key`; held until the journey ends.
 
 So a journey reads from top to bottom, every row is written by one thread over one connection, and
@@ -43,6 +44,7 @@ class Call:
 class Shared:
     key: Hashable
     make: Callable[[], "Journey"]
+    wait: bool = True
 
 
 @dataclass(slots=True)
@@ -171,8 +173,10 @@ class Driver:
                 leader = Task(asked.make(), task.must_end, task.on_fault, asked.key, None, [])
                 self._shared[asked.key] = leader
                 self._ready.append((leader, None, None))
-            assert leader.waiters is not None
-            leader.waiters.append(task)
+            if not asked.wait:
+                self._ready.append((task, None, None))
+            elif leader.waiters is not None:
+                leader.waiters.append(task)
         elif isinstance(asked, Hold):
             queue = self._held.setdefault(asked.key, deque())
             task.holds = asked.key

@@ -34,9 +34,12 @@ class Remotes:
     def listing(self, key: Any, seconds: float, fetch: Callable[[], Any]) -> Journey:
         """`fetch()`, or its last result where that began at most `seconds` ago."""
         at, found = self.listings.get(key, (0.0, None))
-        if found is not None and time.monotonic() - at <= seconds:
-            return found
-        return (yield Shared(key, lambda: self._fetched(key, fetch)))
+        age = time.monotonic() - at
+        if found is None or age > seconds:
+            return (yield Shared(key, lambda: self._fetched(key, fetch)))
+        if age > seconds / 2:  # still good; the next one is fetched while others use it
+            yield Shared(key, lambda: self._fetched(key, fetch), wait=False)
+        return found
 
     def _fetched(self, key: Any, fetch: Callable[[], Any]) -> Journey:
         at = time.monotonic()
@@ -56,8 +59,7 @@ class Remotes:
         )
 
         def fetch() -> dict[str, str]:
-            listing = client.job_runs(move.source_cluster_id, move.source_workspace_id, statuses)
-            return {run.id: run.status for run in listing.runs}
+            return client.run_statuses(move.source_cluster_id, move.source_workspace_id, statuses)
 
         seen = yield from self.listing(key, SOURCE_SECONDS, fetch)
         if move.source_run_id in seen:

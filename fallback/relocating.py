@@ -156,6 +156,7 @@ def _made(
     if outcome is not Outcome.WON:  # our lease had run out, and somebody else got it done
         relocation.refresh_from_db()
         return NotYet(0.5, "PreparedElsewhere", "Another worker is preparing this deployment.")
+    relocation.manifest = None  # in memory only: thousands of them are many megabytes
     delay = settings.JOB_FALLBACK_TRIGGER_DELAY_MS / 1000
     if active and not delay:
         return Ready(answer)

@@ -8,6 +8,7 @@ twice. Raises nothing of requests: `Unavailable` (no usable answer; a write may 
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from urllib3.util.retry import Retry
 
 from config.base import outbound
 from fallback.replies import (
+    OVERLAP,
     PAGE,
     Answer,
     Application,
@@ -46,6 +48,7 @@ from fallback.replies import (
 
 CONNECT_SECONDS, READ_SECONDS = 3.0, 10.0
 LONGEST_RETRY_AFTER = 300.0
+STRIDE, PARALLEL_PAGES = PAGE - OVERLAP, 8
 NOT_ACTIVE = "Active deployment not found"
 
 __all__ = [
@@ -96,7 +99,8 @@ class TrueFoundry:
             redirect=False,
         )
         for scheme in ("http://", "https://"):
-            self._http.mount(scheme, outbound.adapter(pool=concurrency, retry=retry))
+            self._http.mount(scheme, outbound.adapter(concurrency + PARALLEL_PAGES, retry))
+        self._parallel = ThreadPoolExecutor(PARALLEL_PAGES, thread_name_prefix="pages")
         self._skew = timedelta(0)
 
     # Reading
@@ -163,6 +167,28 @@ class TrueFoundry:
         runs = [to_job_run(item) for item in self._pages("/v1/x/job-runs", params)]
         return Listing(runs, self.remote_now(), self.skew)
 
+    def run_statuses(
+        self, cluster_id: str, workspace_id: str, statuses: list[str]
+    ) -> dict[str, str]:
+        """The status of every such run by its id, fast: several pages at a time.
+
+        Unlike `job_runs` it may miss a run while pages shift: ask for that one by its name.
+        """
+        params = {"clusterId": cluster_id, "workspaceId": workspace_id, "status": statuses}
+        found: dict[str, str] = {}
+        offset, pages = 0, 1
+        while True:
+            offsets = range(offset, offset + pages * STRIDE, STRIDE)
+            more = True
+            for items, follows in self._parallel.map(
+                lambda at: self._page("/v1/x/job-runs", params, at), offsets
+            ):
+                found.update((str(item["id"]), str(item.get("status", ""))) for item in items)
+                more = more and follows
+            if not more:
+                return found
+            offset, pages = offset + pages * STRIDE, min(pages * 2, PARALLEL_PAGES)
+
     # Writing: never retried here
 
     def deploy(self, manifest: dict[str, Any], workspace_id: str, tenant_name: str) -> Answer:
@@ -223,6 +249,7 @@ class TrueFoundry:
         return datetime.now(UTC) + self._skew
 
     def close(self) -> None:
+        self._parallel.shutdown(wait=False)
         self._http.close()
 
     # One call
@@ -273,12 +300,18 @@ class TrueFoundry:
         headers: dict[str, str] | None = None,
         until: Callable[[dict[str, Any]], bool] | None = None,
     ) -> list[dict[str, Any]]:
-        def fetch(offset: int) -> tuple[list[dict[str, Any]], bool]:
-            asked = params | {"limit": PAGE, "offset": offset}
-            body = self._get(path, params=asked, headers=headers or {}).body
-            return page_of(body, offset, path)
+        return complete(lambda offset: self._page(path, params, offset, headers), until)
 
-        return complete(fetch, until)
+    def _page(
+        self,
+        path: str,
+        params: dict[str, Any],
+        offset: int,
+        headers: dict[str, str] | None = None,
+    ) -> tuple[list[dict[str, Any]], bool]:
+        asked = params | {"limit": PAGE, "offset": offset}
+        body = self._get(path, params=asked, headers=headers or {}).body
+        return page_of(body, offset, path)
 
 
 def _segment(text: str) -> str:
