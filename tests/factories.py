@@ -1,0 +1,52 @@
+"""Rows for tests. Each factory makes the least that is valid."""
+
+from typing import Any
+
+import factory
+from factory.django import DjangoModelFactory
+
+from accounts.models import ApiToken, Membership, Organization, User
+from accounts.roles import Role
+from fallback.models import Connection
+
+PASSWORD = "correct horse battery"
+
+
+class UserFactory(DjangoModelFactory[User]):
+    class Meta:
+        model = User
+
+    username = factory.Sequence("person{}".format)
+    email = factory.LazyAttribute(lambda user: f"{user.username}@example.org")
+    password = factory.django.Password(PASSWORD)
+
+
+class OrganizationFactory(DjangoModelFactory[Organization]):
+    class Meta:
+        model = Organization
+
+    name = factory.Sequence("Organization {}".format)
+
+
+class MembershipFactory(DjangoModelFactory[Membership]):
+    class Meta:
+        model = Membership
+
+    user = factory.SubFactory(UserFactory)
+    organization = factory.SubFactory(OrganizationFactory)
+    role = Role.MEMBER
+
+
+class ConnectionFactory(DjangoModelFactory[Connection]):
+    class Meta:
+        model = Connection
+
+    organization = factory.SubFactory(OrganizationFactory)
+    name = factory.Sequence("Connection {}".format)
+    base_url = "https://tfy.example.org/api/svc"
+    token = "tfy-token"
+
+
+def issue_token(user: User, **options: Any) -> tuple[ApiToken, str]:
+    """A token and its secret."""
+    return ApiToken.objects.issue(user, "test", **options)
