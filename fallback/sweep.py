@@ -14,10 +14,13 @@ from typing import Any
 
 import structlog
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Prefetch
 from django.utils import timezone
 
+from accounts import activity
 from accounts.models import Organization
+from config.base import live
 from config.base.actor import Actor
 from fallback import connecting, match, planning
 from fallback.looking import Remotes
@@ -33,6 +36,7 @@ from fallback.truefoundry import (
 )
 
 log = structlog.get_logger(__name__)
+LEASE = timedelta(seconds=120)
 SAMPLES = 100  # runs named in a sweep's report, for each source
 
 
@@ -94,12 +98,9 @@ class Candidate:
 class Pass:
     """One sweep of one organization under way."""
 
-    def __init__(
-        self, organization: Organization, actor: Actor, by_person: bool, dry_run: bool
-    ) -> None:
-        self.organization, self.actor = organization, actor
-        self.by_person, self.dry_run = by_person, dry_run
-        self.sweep = Sweep(organization=organization, by_person=by_person, by_name=actor.name)
+    def __init__(self, sweep: Sweep, actor: Actor) -> None:
+        self.sweep, self.actor = sweep, actor
+        self.organization, self.dry_run = sweep.organization, sweep.dry_run
         self.remotes = Remotes()
         self.connected: dict[tuple[uuid.UUID, str], bool] = {}
         self.room = settings.FALLBACK_MAX_MOVES_PER_SWEEP
@@ -258,12 +259,13 @@ class Pass:
         sweep.skipped = dict(sum((source.skipped for source in sources), Counter[str]()))
         sweep.sources = [source.report() for source in sources]
         sweep.finished_at = timezone.now()
-        sweep.quiet = not (sweep.planned or sweep.errors or self.by_person)
-        if self.dry_run:
-            return sweep
-        return self._merged_if_quiet(sweep)
+        sweep.quiet = not (sweep.planned or sweep.errors or sweep.by_person)
+        if not (self.dry_run and sweep._state.adding):
+            sweep = self._saved(sweep)
+        return sweep
 
-    def _merged_if_quiet(self, sweep: Sweep) -> Sweep:
+    def _saved(self, sweep: Sweep) -> Sweep:
+        live.ring_on_commit(sweep.organization_id)
         last = Sweep.objects.filter(organization=self.organization).first()
         if not (sweep.quiet and last and last.quiet):
             sweep.save()
@@ -279,4 +281,32 @@ def sweep(
     organization: Organization, actor: Actor, *, by_person: bool = False, dry_run: bool = False
 ) -> Sweep:
     """One pass; answers its row, which a dry run leaves unsaved. Raises nothing of a remote."""
-    return Pass(organization, actor, by_person, dry_run).run()
+    row = Sweep(
+        organization=organization, by_person=by_person, by_name=actor.name[:100], dry_run=dry_run
+    )
+    return Pass(row, actor).run()
+
+
+def request(organization: Organization, actor: Actor, *, dry_run: bool = False) -> Sweep:
+    """Ask for a pass that a worker makes within seconds; answers the row that tracks it."""
+    row = Sweep(
+        organization=organization,
+        by_person=True,
+        by_name=actor.name[:100],
+        dry_run=dry_run,
+        next_attempt_at=timezone.now(),
+    )
+    with transaction.atomic():
+        row.save(force_insert=True)
+        activity.record(actor, "sweep.requested", row, organization.pk, {"dryRun": dry_run})
+        live.ring_on_commit(organization.pk)
+    return row
+
+
+def run_requested() -> int:
+    """Make the passes that people asked for; answers how many. Safe beside other workers."""
+    token, count = Sweep.objects.filter(finished_at=None).claim(timezone.now(), LEASE)
+    for row in Sweep.objects.filter(lease=token).select_related("organization"):
+        row.lease = row.next_attempt_at = None
+        Pass(row, Actor.system(row.by_name)).run()
+    return count

@@ -50,7 +50,8 @@ def sweep_tick() -> None:
 
 @shared_task
 def drive_tick() -> None:
-    """Take due moves further; come again at once while there is more to do."""
+    """Make the sweeps that were asked for, take due moves further, come again while there are."""
+    sweep.run_requested()
     moving.drive(DRIVE_SECONDS)
     moving.mail_those_that_need_a_person()
     more = Move.objects.drivable(moving.held(by_person=False)).due(timezone.now())

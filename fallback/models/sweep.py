@@ -8,20 +8,25 @@ from django.utils import timezone
 
 from accounts.models import Organization
 from config.base.actor import Actor
+from config.base.leases import Leased, LeasedQuerySet
 
 
-class SweepQuerySet(models.QuerySet["Sweep"]):
+class SweepQuerySet(LeasedQuerySet):
     def visible_to(self, actor: Actor) -> Self:
         return self if actor.sees_all else self.filter(organization_id__in=actor.organizations)
 
 
-class Sweep(models.Model):
-    """One pass over an organization's sources. A quiet pass updates the last quiet row."""
+class Sweep(Leased):
+    """One pass over an organization's sources. A quiet pass updates the last quiet row.
+
+    One that a person asked for waits as a row with `next_attempt_at` until a worker runs it.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="sweeps")
     by_person = models.BooleanField(default=False)
     by_name = models.CharField(max_length=100, blank=True)
+    dry_run = models.BooleanField(default=False)
     passes = models.PositiveIntegerField(default=1)
     quiet = models.BooleanField(default=False)
     seen = models.PositiveIntegerField(default=0)
