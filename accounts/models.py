@@ -196,7 +196,7 @@ class ApiToken(models.Model):
             raise ValidationError({"organization": "You are not a member of this organization."})
 
     def _is_member(self) -> bool:
-        return self.user.memberships.filter(organization_id=self.organization_id).exists()
+        return self.user.memberships.filter(organization=self.organization).exists()
 
     def actor(self, request_id: str = "", address: str = "") -> Actor:
         """What this token may see and do: never more than its user. Needs `user` loaded."""

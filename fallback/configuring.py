@@ -208,25 +208,26 @@ def _look_up_destination(client: TrueFoundry, place: Destination, errors: dict[s
 
 def _refuse_loop(config: FallbackConfig, destinations: list[Destination]) -> None:
     """Raises ValidationError that spells the loop out."""
-    others = (
-        FallbackConfig.objects.filter(connection_id=config.connection_id)
-        .exclude(pk=config.pk)
-        .prefetch_related("destinations")
-    )
-    names: dict[str, str] = {}
-    edges = []
-    for other in others:
-        places = list(other.destinations.all())
-        names[other.source_workspace_id] = other.source_workspace_name
-        names |= {place.workspace_id: place.workspace_fqn for place in places}
-        edges.append(
-            Edge(
-                other.source_workspace_id,
-                other.source_job_id,
-                tuple(place.workspace_id for place in places),
-            )
+    # Values, not models: a connection may have a thousand configs, and each save asks.
+    rows = (
+        Destination.objects.filter(config__connection_id=config.connection_id)
+        .exclude(config_id=config.pk)
+        .order_by("config_id", "position")
+        .values_list(
+            "config__source_workspace_id",
+            "config__source_job_id",
+            "config__source_workspace_name",
+            "workspace_id",
+            "workspace_fqn",
         )
-    names |= {place.workspace_id: place.workspace_fqn for place in destinations}
+    )
+    arrows: dict[tuple[str, str], list[str]] = {}
+    names = {place.workspace_id: place.workspace_fqn for place in destinations}
+    for source, job_id, source_name, workspace_id, workspace_fqn in rows:
+        arrows.setdefault((source, job_id), []).append(workspace_id)
+        names.setdefault(workspace_id, workspace_fqn)
+        names.setdefault(source, source_name)
+    edges = [Edge(source, job_id, tuple(to)) for (source, job_id), to in arrows.items()]
     new = Edge(
         config.source_workspace_id,
         config.source_job_id,

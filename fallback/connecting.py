@@ -1,14 +1,20 @@
 """Connections: what works at the remote and what does not, and remembering it."""
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import structlog
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts import activity
+from config.base import live
 from config.base.actor import Actor
+from config.base.problems import Conflict
 from fallback.looking import client_of
-from fallback.models import Connection, ConnectionState
+from fallback.models import Connection, ConnectionState, Move
 from fallback.truefoundry import TrueFoundry, TrueFoundryError, Unauthorized
 
 log = structlog.get_logger(__name__)
@@ -38,6 +44,54 @@ def mark(connection: Connection, state: str, message: str) -> bool:
         activity.record(actor, verb, connection, connection.organization_id, reason=message)
         log.warning("connection_state", connection=str(connection.pk), state=state)
     return bool(changed)
+
+
+def save(connection: Connection, actor: Actor, reason: str = "") -> Connection:
+    """Validate and save. Raises ValidationError by field.
+
+    A host that is not among `TRUEFOUNDRY_ALLOWED_HOSTS` (where that is set) needs a superuser.
+    """
+    connection.full_clean()
+    host = urlsplit(connection.base_url).hostname or ""
+    allowed = [name.lower() for name in settings.TRUEFOUNDRY_ALLOWED_HOSTS]
+    if connection.base_url and allowed and host not in allowed and not actor.sees_all:
+        raise ValidationError({"base_url": f"{host} is not among the hosts that may be used."})
+    created = connection._state.adding
+    before = {} if created else _snapshot(Connection.objects.get(pk=connection.pk))
+    after = _snapshot(connection)
+    if before.get("base_url") != after["base_url"] or before.get("token") != after["token"]:
+        connection.state, connection.message = STATES.UNKNOWN, ""
+    with transaction.atomic():
+        connection.save()
+        verb = "connection.created" if created else "connection.changed"
+        change = activity.changed(before, after)
+        activity.record(actor, verb, connection, connection.organization_id, change, reason)
+        live.ring_on_commit(connection.organization_id)
+    return connection
+
+
+def _snapshot(connection: Connection) -> dict[str, object]:
+    names = ("name", "base_url", "token", "assumed_user", "enabled")
+    return {name: getattr(connection, name) for name in names}
+
+
+def delete(connection: Connection, actor: Actor, reason: str = "") -> None:
+    """Its configs go with it, its ended moves stay. Raises Conflict, with the list, where moves
+    are open."""
+    open_moves = Move.objects.open().filter(connection=connection)
+    if names := list(open_moves.values_list("source_run_name", flat=True)[:20]):
+        raise Conflict(f"Open moves use it: {', '.join(names)}.", "OpenMoves")
+    organization_id = connection.organization_id
+    try:
+        with transaction.atomic():
+            change = _snapshot(connection)
+            activity.record(
+                actor, "connection.deleted", connection, organization_id, change, reason
+            )
+            connection.delete()
+            live.ring_on_commit(organization_id)
+    except IntegrityError:  # planned since: the database keeps an open move's connection
+        raise Conflict("A move has just been planned with it.", "OpenMoves") from None
 
 
 def test(connection: Connection, actor: Actor) -> list[Finding]:

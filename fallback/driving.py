@@ -14,7 +14,7 @@ nothing is sent before what announces it is committed.
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Hashable, Iterable
+from collections.abc import Callable, Generator, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -103,7 +103,7 @@ class Driver:
         self.active += 1
         self._ready.append((Task(journey, must_end, on_fault), None, None))
 
-    def run(self, refill: Callable[[int], Iterable[Any]]) -> None:
+    def run(self, refill: Callable[[int], object]) -> None:
         """Drive until `refill(room)`, which begins more journeys, finds none and all have ended."""
         try:
             while True:

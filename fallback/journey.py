@@ -27,7 +27,7 @@ def go(traveller: Traveller) -> Journey:
             yield from traveller.stay(error)
         except Unauthorized as error:
             message = "The token is refused. Store a valid one."
-            mark(traveller.move.connection, ConnectionState.UNAUTHORIZED, message)
+            mark(traveller.connection, ConnectionState.UNAUTHORIZED, message)
             yield from traveller.stay(error, "Unauthorized", least=60.0)
         except Rejected as error:
             yield from _refused(traveller, error)
@@ -69,8 +69,8 @@ def _deployment(traveller: Traveller) -> Journey:
     if result.answer:
         traveller.steps.append(traveller.told(result.answer, "PUT /v1/apps"))
     if isinstance(result, NotYet):
-        to = S.AWAITING_READY if result.rolling and move.state in PREPARING else None
-        yield from traveller.wait(result.seconds, result.reason, result.message, to=to)
+        then = S.AWAITING_READY if result.rolling and move.state in PREPARING else None
+        yield from traveller.wait(result.seconds, result.reason, result.message, to=then)
 
 
 def _refused(traveller: Traveller, error: Rejected) -> Journey:

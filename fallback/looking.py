@@ -47,9 +47,9 @@ class Remotes:
         self.listings[key] = (at, found)
         return found
 
-    def source_status(self, move: Move) -> Journey:
+    def source_status(self, move: Move, connection: Connection) -> Journey:
         """The source run's status now, or None where the remote knows it no more."""
-        client, statuses = self.client(move.connection), sorted(move.statuses)
+        client, statuses = self.client(connection), sorted(move.statuses)
         key = (
             "source",
             move.connection_id,

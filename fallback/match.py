@@ -215,5 +215,5 @@ def verdict(status: str | None, stuck_statuses: Iterable[str]) -> Verdict:
 def backoff(attempts: int, retries: int, retry_seconds: float, retry_after: float | None) -> float:
     """Seconds until the next attempt: `retries` quick ones, then doubling up to 5 minutes."""
     slower = max(0, min(attempts - retries, 12))
-    delay = min(max(retry_seconds, 0.5) * 2**slower, LONGEST_BACKOFF)
+    delay = min(max(retry_seconds, 0.5) * float(2**slower), LONGEST_BACKOFF)
     return max(delay, retry_after or 0.0)

@@ -4,13 +4,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.utils import timezone
 
 from accounts import activity
@@ -21,7 +22,7 @@ from fallback.driving import Driver
 from fallback.journey import go
 from fallback.looking import Remotes
 from fallback.models import Connection, Move, MoveState, Pause, Relocation, StepEvent
-from fallback.models.move import BEFORE_TRIGGER, DRIVEN, step
+from fallback.models.move import BEFORE_TRIGGER, DRIVEN, MoveQuerySet, step
 from fallback.recording import Change, Outcome, commit
 from fallback.travelling import Traveller
 
@@ -104,8 +105,8 @@ class _Drive:
         self.result.peak = driver.peak
         return self.result
 
-    def _moves(self) -> QuerySet[Move]:
-        moves = Move.objects.drivable(held(self.by_person))
+    def _moves(self) -> MoveQuerySet:
+        moves: MoveQuerySet = Move.objects.drivable(held(self.by_person))
         if self.organization_id:
             moves = moves.filter(organization_id=self.organization_id)
         return moves
@@ -125,7 +126,7 @@ class _Drive:
     def _worth_waiting(self) -> bool:
         """Whether some move falls due before our time is up."""
         left = timedelta(seconds=self.deadline - time.monotonic())
-        return self._moves().due(timezone.now() + left).exists()
+        return bool(self._moves().due(timezone.now() + left).exists())
 
     def _begin(self, driver: Driver, room: int) -> int:
         token, count = self._moves().claim(timezone.now(), LEASE, room)
@@ -133,11 +134,13 @@ class _Drive:
             return 0
         self.leases.append(token)
         must_end = time.monotonic() + LEASE.total_seconds() - MARGIN_SECONDS
-        moves = list(Move.objects.filter(lease=token).select_related("connection"))
+        moves = list(Move.objects.filter(lease=token))
         self._load_relocations(moves)
         for move in moves:
-            traveller = Traveller(move, self.relocations[move.relocation_id], self.remotes, token)
-            driver.begin(go(traveller), must_end, lambda fault, move=move: _fault(move, fault))
+            assert move.relocation_id  # by constraint: the move is open
+            relocation = self.relocations[move.relocation_id]
+            traveller = Traveller(move, relocation, self.remotes, token)
+            driver.begin(go(traveller), must_end, partial(_fault, move))
         self.result.taken += len(moves)
         return len(moves)
 
@@ -145,7 +148,7 @@ class _Drive:
         """One object for one row, shared by its moves; those not active yet are read again."""
         active = Relocation.State.ACTIVE
         known = {pk for pk, found in self.relocations.items() if found.state == active}
-        wanted = {move.relocation_id for move in moves} - known
+        wanted = {move.relocation_id for move in moves if move.relocation_id} - known
         rows = Relocation.objects.filter(pk__in=wanted).select_related("connection")
         for row in [*rows.filter(state=active).defer("manifest"), *rows.exclude(state=active)]:
             if (here := self.relocations.get(row.pk)) is None:
@@ -201,7 +204,7 @@ def retry(move: Move, actor: Actor, reason: str = "") -> None:
         "mailed_at": None,
         "next_attempt_at": timezone.now(),
     }
-    if to in BEFORE_TRIGGER:
+    if to in BEFORE_TRIGGER and move.relocation_id:
         Relocation.objects.filter(pk=move.relocation_id, state=Relocation.State.FAILED).update(
             state=Relocation.State.NEW, message="", asked_at=None, attempts=0, manifest=None
         )

@@ -1,6 +1,7 @@
 """Pausing and resuming: everything, a connection, or a config."""
 
 from datetime import datetime
+from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -59,7 +60,7 @@ def _where(scope: Scope) -> dict[str, object]:
     return _key(scope) or {"connection__isnull": True, "config__isnull": True}  # type: ignore[return-value]
 
 
-def _organization_id(scope: Scope) -> object:
+def _organization_id(scope: Scope) -> UUID | None:
     return scope.organization_id if scope else None
 
 

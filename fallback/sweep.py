@@ -266,7 +266,7 @@ class Pass:
 
     def _saved(self, sweep: Sweep) -> Sweep:
         live.ring_on_commit(sweep.organization_id)
-        last = Sweep.objects.filter(organization=self.organization).first()
+        last: Sweep | None = Sweep.objects.filter(organization=self.organization).first()
         if not (sweep.quiet and last and last.quiet):
             sweep.save()
             return sweep

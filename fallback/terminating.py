@@ -18,7 +18,7 @@ def terminate(t: Traveller) -> Journey:
     move = t.move
     if move.source_recovered:
         yield from _end_the_new(t)
-    status = yield from t.remotes.source_status(move)
+    status = yield from t.remotes.source_status(move, t.connection)
     found = match.verdict(status, move.statuses)
     if found is Verdict.GONE or status == "FINISHED":
         message = f"The source run is {status or 'gone'}: nothing is left to end."
@@ -39,7 +39,7 @@ def terminate_first(t: Traveller) -> Journey:
     """PurgeMode.DIRECTLY: the source is ended, and seen to have ended, before the trigger."""
     move = t.move
     fresh = t.entered == S.TERMINATING and not move.terminate_answered
-    status = yield from t.remotes.source_status(move) if fresh else _status_now(t)
+    status = yield from t.remotes.source_status(move, t.connection) if fresh else _status_now(t)
     if status in ("TERMINATED", None) or (status == "FAILED" and move.terminate_answered):
         t.steps.append(step(move, move.state, E.LOOKED, f"The source run is {status or 'gone'}."))
         yield from trigger(t)

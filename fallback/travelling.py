@@ -16,7 +16,7 @@ from fallback import match, naming
 from fallback.driving import Journey, Record
 from fallback.looking import Remotes
 from fallback.match import Verdict
-from fallback.models import Move, MoveState, MoveStep, Relocation, StepEvent
+from fallback.models import Connection, Move, MoveState, MoveStep, Relocation, StepEvent
 from fallback.models.move import CLOSED, step
 from fallback.recording import Change, Outcome
 from fallback.truefoundry import Answer, Rejected, TrueFoundry, TrueFoundryError
@@ -46,8 +46,12 @@ class Traveller:
     steps: list[MoveStep] = field(default_factory=list)
 
     @property
+    def connection(self) -> Connection:
+        return self.relocation.connection
+
+    @property
     def client(self) -> TrueFoundry:
-        return self.remotes.client(self.move.connection)
+        return self.remotes.client(self.connection)
 
     def change(self, to: str | None = None, *steps: MoveStep, **fields: Any) -> Change:
         """The change to state `to`, or within the state. `NEXT` has the last word."""
@@ -158,7 +162,7 @@ class Traveller:
 
     def source_is_stuck(self) -> Journey:
         """Look once more before anything that cannot be taken back; leaves where it is not."""
-        status = yield from self.remotes.source_status(self.move)
+        status = yield from self.remotes.source_status(self.move, self.connection)
         found = match.verdict(status, self.move.statuses)
         if found is Verdict.RECOVERED:
             message = f"The source run started by itself: it is {status}."

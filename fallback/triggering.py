@@ -77,7 +77,7 @@ def _unanswered(t: Traveller, error: Unavailable) -> Journey:
 def _refused(t: Traveller, error: Rejected) -> Journey:
     if error.status == 401:
         message = "The token is refused. Store a valid one."
-        mark(t.move.connection, ConnectionState.UNAUTHORIZED, message)
+        mark(t.connection, ConnectionState.UNAUTHORIZED, message)
         yield from t.stay(error, "Unauthorized", least=60.0, trigger_unanswered=False)
     if error.status == 409:
         yield from t.stay(error, "Conflict", trigger_unanswered=False)

@@ -291,6 +291,8 @@ class TrueFoundry:
             theirs = parsedate_to_datetime(response.headers["Date"])
         except (KeyError, ValueError, TypeError):
             return
+        if theirs.tzinfo is None:  # "-0000": a time in UTC that says nothing of its zone
+            theirs = theirs.replace(tzinfo=UTC)
         self._skew = theirs - datetime.now(UTC)
 
     def _pages(

@@ -65,7 +65,7 @@ def resolve(host: str, port: int) -> str:
 
 class _Pinned(HTTPConnection):
     def _new_conn(self) -> socket.socket:
-        name = self._dns_host  # type: ignore[has-type]
+        name = self._dns_host
         try:
             self._dns_host = resolve(name, self.port or 0)
         except OSError as error:

@@ -38,7 +38,7 @@ def rotate(token: str) -> str:
         raise Undecryptable("no key in ENCRYPTION_KEYS opens this value") from None
 
 
-class EncryptedTextField(models.TextField):
+class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
     """Text that is encrypted in the database. Filter by a `keyed_hash` beside it, not by this."""
 
     def get_prep_value(self, value: Any) -> Any:

@@ -6,7 +6,12 @@ from typing import Any, Self
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.core.validators import (
+    MaxValueValidator,
+    MinValueValidator,
+    ProhibitNullCharactersValidator,
+    RegexValidator,
+)
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -169,7 +174,11 @@ class Destination(models.Model):
     cluster_id = models.CharField(max_length=128, validators=[REMOTE_ID])
     workspace_id = models.CharField(max_length=128, validators=[REMOTE_ID])
     workspace_fqn = models.CharField(
-        max_length=300, blank=True, help_text="Looked up when it is left empty."
+        "workspace FQN",
+        max_length=300,
+        blank=True,
+        validators=[RegexValidator(r"^[!-~]+\Z", "An FQN is plain ASCII without spaces.")],
+        help_text="Looked up when it is left empty.",
     )
     enabled = models.BooleanField(default=True)
     max_open_moves = models.PositiveIntegerField(
@@ -231,7 +240,7 @@ class Pause(models.Model):
     config = models.OneToOneField(
         FallbackConfig, models.CASCADE, null=True, blank=True, related_name="pause"
     )
-    reason = models.CharField(max_length=500)
+    reason = models.CharField(max_length=500, validators=[ProhibitNullCharactersValidator()])
     until = models.DateTimeField("end", null=True, blank=True)
     by_name = models.CharField("author", max_length=100, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

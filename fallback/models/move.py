@@ -66,7 +66,7 @@ class Relocation(Leased):
         FAILED = "Failed", "Failed"  # `message` says why; a retry begins anew
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    connection = models.ForeignKey(Connection, models.PROTECT, related_name="relocations")
+    connection = models.ForeignKey(Connection, models.CASCADE, related_name="relocations")
     remote = models.CharField(max_length=300)
     source_workspace_id = models.CharField(max_length=128)
     source_application_id = models.CharField(max_length=128)
@@ -135,7 +135,10 @@ class Move(Leased):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="moves")
-    connection = models.ForeignKey(Connection, models.PROTECT, related_name="moves")
+    # Null once the connection was deleted; then the move has ended.
+    connection = models.ForeignKey(
+        Connection, models.SET_NULL, null=True, blank=True, related_name="moves"
+    )
     config = models.ForeignKey(
         FallbackConfig, models.SET_NULL, null=True, blank=True, related_name="moves"
     )
@@ -168,7 +171,9 @@ class Move(Leased):
     destination_cluster_id = models.CharField(max_length=128)
     destination_workspace_id = models.CharField(max_length=128)
     destination_workspace_fqn = models.CharField(max_length=300)
-    relocation = models.ForeignKey(Relocation, models.PROTECT, related_name="moves")
+    relocation = models.ForeignKey(
+        Relocation, models.SET_NULL, null=True, blank=True, related_name="moves"
+    )
     destination_deployment_id = models.CharField(max_length=128, blank=True)
     destination_run_id = models.CharField(max_length=128, blank=True)
     destination_run_name = models.CharField(max_length=200, blank=True)
@@ -216,6 +221,11 @@ class Move(Leased):
                 condition=Q(state__in=CLOSED, finished_at__isnull=False)
                 | Q(state__in=OPEN, finished_at__isnull=True),
                 name="move_finished_at_iff_closed",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=CLOSED)
+                | Q(connection__isnull=False, relocation__isnull=False),
+                name="move_open_has_a_connection",
             ),
             models.CheckConstraint(
                 condition=~Q(state=S.SUCCEEDED) | ~Q(destination_run_name=""),

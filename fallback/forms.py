@@ -1,0 +1,227 @@
+"""Forms of the admin: connections, configs with their destinations, answers to its questions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from unfold.forms import PaginationInlineFormSet
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultiple,
+    UnfoldAdminPasswordInput,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminSplitDateTimeWidget,
+    UnfoldAdminTextareaWidget,
+)
+
+from accounts.forms import Answer
+from accounts.models import Organization
+from config.base.secrets import Undecryptable
+from fallback import match, naming
+from fallback.models import Connection, Destination, FallbackConfig, Mode, PurgeMode
+from fallback.models.config import NOT_YET
+
+MOST_CHOICES = 500
+
+
+class ConnectionForm(forms.ModelForm[Connection]):
+    """The token is written and never read: an empty input keeps what is stored."""
+
+    new_token = forms.CharField(
+        label="Token",
+        required=False,
+        strip=True,
+        widget=UnfoldAdminPasswordInput({"autocomplete": "new-password"}),
+    )
+
+    class Meta:
+        model = Connection
+        fields = ("organization", "name", "base_url", "assumed_user", "enabled")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "new_token" in self.fields:
+            stored = getattr(self.instance, "has_token", False)
+            self.fields["new_token"].help_text = (
+                "A token is stored, encrypted. Leave this empty to keep it."
+                if stored
+                else "No token is stored. It will be stored encrypted and never shown."
+            )
+
+    @property
+    def unseen(self) -> dict[str, Any]:
+        """What is saved beside the form's own fields; activities mask the token."""
+        token = self.cleaned_data.get("new_token")
+        found: dict[str, Any] = {"token": token} if token else {}
+        if self.instance.pk and (token or "base_url" in self.changed_data):
+            found |= {"state": self.instance.state, "message": self.instance.message}
+        return found
+
+    def clean_base_url(self) -> str:
+        """Open moves began at the old address, and exactly-once holds for one address."""
+        url = str(self.cleaned_data["base_url"])
+        before = "" if self.instance._state.adding else self.instance.remote
+        if before and url and naming.remote_of(url) != before:
+            count = self.instance.moves.open().count()
+            if count:
+                raise ValidationError(f"{count} open moves are at {before}: let them end first.")
+        return url
+
+    def _post_clean(self) -> None:
+        if token := self.cleaned_data.get("new_token"):
+            self.instance.token = token
+        try:
+            super()._post_clean()  # type: ignore[misc]
+        except Undecryptable:
+            text = "ENCRYPTION_KEYS lacks the key of the stored token: give the token again."
+            self.add_error("new_token", text)
+
+    def _update_errors(self, errors: ValidationError) -> None:
+        if hasattr(errors, "error_dict") and "token" in errors.error_dict:
+            errors.error_dict["new_token"] = errors.error_dict.pop("token")
+        super()._update_errors(errors)  # type: ignore[misc]
+
+
+def supported(choices: Any) -> list[tuple[str, str]]:
+    return [(value, label) for value, label in choices if value not in NOT_YET]
+
+
+class ConfigForm(forms.ModelForm[FallbackConfig]):
+    """Checks the fields one by one; `save_config` has the last word on the whole."""
+
+    refusal: Mapping[str, Any] = {}  # what `save_config` said when this was tried
+
+    statuses = forms.MultipleChoiceField(
+        choices=[(status, status) for status in (*match.STUCK_STATUSES, *match.OPTIONAL_STATUSES)],
+        initial=list(match.STUCK_STATUSES),
+        widget=UnfoldAdminCheckboxSelectMultiple,
+        help_text="Runs in one of these count as stuck when they are old enough.",
+    )
+    mode = forms.ChoiceField(
+        choices=supported(Mode.choices), initial=Mode.OBSERVE, widget=UnfoldAdminSelectWidget
+    )
+    purge_mode = forms.ChoiceField(
+        choices=supported(PurgeMode.choices),
+        initial=PurgeMode.AFTER_ACCEPT,
+        widget=UnfoldAdminSelectWidget,
+        help_text="The fate of the source run.",
+    )
+
+    class Meta:
+        model = FallbackConfig
+        fields = (
+            "connection",
+            "source_cluster_id",
+            "source_workspace_id",
+            "source_job_id",
+            "stuck_threshold_minutes",
+            "statuses",
+            "mode",
+            "purge_mode",
+            "enabled",
+            "max_hops",
+            "cooldown_minutes",
+        )
+
+    def clean(self) -> dict[str, Any]:
+        """Uniqueness is left to `save_config`, which knows the field to blame."""
+        return self.cleaned_data
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]
+        for name, errors in self.refusal.items():
+            if name in self.fields:
+                self.add_error(name, errors)
+            elif name != "destinations":
+                texts = [text for error in errors for text in error.messages]
+                self.add_error(None, [f"{name}: {text}" for text in texts])
+
+
+class DestinationForm(forms.ModelForm[Destination]):
+    class Meta:
+        model = Destination
+        fields = (
+            "cluster_id",
+            "workspace_id",
+            "workspace_fqn",
+            "enabled",
+            "max_open_moves",
+            "position",
+        )
+
+    def clean(self) -> dict[str, Any]:
+        """Another workspace has another FQN, which is looked up unless it was given, too."""
+        if "workspace_id" in self.changed_data and "workspace_fqn" not in self.changed_data:
+            self.cleaned_data["workspace_fqn"] = ""
+        return self.cleaned_data  # destinations are unique within what is saved, not before
+
+
+class DestinationFormSet(PaginationInlineFormSet):
+    """Hands its rows to `save_config`, and shows what that said of them."""
+
+    refusal: Mapping[str, Any] = {}
+
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)
+        # The source as it is being saved, so that swapping the two is no mistake.
+        form.instance.source_workspace_id = self.instance.source_workspace_id
+
+    def validate_unique(self) -> None:
+        """Left to `save_config`."""
+
+    def clean(self) -> None:
+        for error in self.refusal.get("destinations", []):
+            for text in error.messages:
+                self._blame(text)
+
+    def _blame(self, text: str) -> None:
+        """At the destination that the sentence is about; else above them all."""
+        field = "workspace_fqn" if text.startswith("workspace_fqn:") else "workspace_id"
+        text = text.removeprefix("workspace_fqn: ").removeprefix("workspace_id: ")
+        words = {word.strip(".,:") for word in text.split()}
+        about = [form for form in self.kept() if form.instance.workspace_id in words]
+        if about and "loop" not in words:
+            about[-1].add_error(field, text)
+        else:
+            raise ValidationError(text)
+
+    def kept(self) -> list[Any]:
+        """The forms of what will be there, in their order."""
+        gone = {id(form) for form in self.deleted_forms}
+        forms_kept = [
+            form
+            for form in self.forms
+            if id(form) not in gone and (form in self.initial_forms or form.has_changed())
+        ]
+        return sorted(forms_kept, key=lambda form: form.cleaned_data.get("position") or 0)
+
+
+class PauseForm(Answer):
+    reason = forms.CharField(
+        max_length=500,
+        widget=UnfoldAdminTextareaWidget({"rows": 2}),
+        help_text="Why. Whoever wonders where the moves are will read it.",
+    )
+    until = forms.SplitDateTimeField(
+        required=False,
+        widget=UnfoldAdminSplitDateTimeWidget,
+        label="End (UTC)",
+        help_text="Empty: until somebody resumes.",
+    )
+
+
+class SweepForm(Answer):
+    organization = forms.ModelChoiceField(
+        Organization.objects.none(), empty_label=None, widget=UnfoldAdminSelectWidget
+    )
+
+    def __init__(self, data: Mapping[str, Any] | None = None, *, rows: Sequence[Any] = ()) -> None:
+        super().__init__(data, rows=rows)
+        self.fields["organization"].queryset = sweepable()  # type: ignore[attr-defined]
+
+
+def sweepable() -> QuerySet[Organization]:
+    """Organizations that a sweep could do something for."""
+    usable = Connection.objects.usable().values("organization_id")
+    return Organization.objects.alive().filter(pk__in=usable).order_by("name")

@@ -1,0 +1,93 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fallback import naming
+
+anything = st.text(max_size=80)
+
+
+@given(anything, anything, anything)
+def test_a_destination_name_is_always_a_valid_job_name(job: str, workspace: str, app: str) -> None:
+    assert naming.JOB_NAME.match(naming.destination_name(job, workspace, app))
+
+
+def test_jobs_whose_names_begin_alike_do_not_meet() -> None:
+    first = naming.destination_name("nightly-report-for-the-whole-north", "w", "app-1")
+    second = naming.destination_name("nightly-report-for-the-whole-south", "w", "app-2")
+    assert first != second
+    assert first[:20] == second[:20]
+
+
+def test_the_same_job_name_in_two_workspaces_does_not_meet() -> None:
+    assert naming.destination_name("etl", "w1", "a") != naming.destination_name("etl", "w2", "a")
+
+
+def test_the_manifest_keeps_everything_but_four_fields() -> None:
+    manifest = {
+        "name": "etl",
+        "type": "job",
+        "workspace_fqn": "old",
+        "trigger": {"type": "scheduled", "schedule": "0 3 * * *"},
+        "trigger_on_deploy": True,
+        "env": {"A": "1"},
+        "resources": {"cpu": 1},
+    }
+    moved = naming.moved_manifest(manifest, "etl-1", "new")
+    assert moved == {
+        "name": "etl-1",
+        "type": "job",
+        "workspace_fqn": "new",
+        "trigger": {"type": "manual"},
+        "trigger_on_deploy": False,
+        "env": {"A": "1"},
+        "resources": {"cpu": 1},
+    }
+    assert manifest["name"] == "etl"
+    assert naming.same_manifest(moved, moved | {"filled_in": True})
+    assert not naming.same_manifest(moved, moved | {"resources": {"cpu": 2}})
+
+
+@pytest.mark.parametrize(
+    ("command", "run_input"),
+    [
+        ("", {}),
+        ('{"a": 1}', {"params": {"a": 1}}),
+        ("python main.py", {"command": "python main.py"}),
+        ("[1, 2]", {"command": "[1, 2]"}),
+        ("7", {"command": "7"}),
+    ],
+)
+def test_a_command_becomes_the_input_that_triggers_its_like(command: str, run_input: dict) -> None:
+    assert naming.trigger_input(command) == run_input
+
+
+@given(st.dictionaries(st.text(), st.integers() | st.text()))
+def test_commands_that_trigger_the_same_have_one_form(params: dict) -> None:
+    spaced = json.dumps(dict(reversed(params.items())), indent=2)
+    assert naming.canonical_command(spaced) == naming.canonical_command(json.dumps(params))
+
+
+@pytest.mark.parametrize(
+    ("url", "base", "remote"),
+    [
+        (
+            "https://Tfy.Example.org",
+            "https://Tfy.Example.org/api/svc",
+            "https://tfy.example.org:443",
+        ),
+        ("HTTP://h:8080/x/", "http://h:8080/x", "http://h:8080"),
+        ("https://h:443/api/svc", "https://h:443/api/svc", "https://h:443"),
+    ],
+)
+def test_one_remote_however_it_is_written(url: str, base: str, remote: str) -> None:
+    assert naming.base_url_of(url) == base
+    assert naming.remote_of(url) == naming.remote_of(base) == remote
+
+
+def test_nothing_that_was_sent_comes_back_in_a_message() -> None:
+    manifest = {"env": {"PASSWORD": "hunter22", "N": 12345}, "list": [{"x": "abcdef"}], "on": True}
+    text = "invalid hunter22 near abcdef (12345)"
+    assert naming.scrub(text, naming.leaves(manifest)) == "invalid ••• near ••• (•••)"

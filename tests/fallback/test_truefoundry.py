@@ -1,0 +1,229 @@
+"""The client against a real HTTP server: what it sends, retries and makes of answers."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from pytest_django import Settings
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from fallback.truefoundry import (
+    Missing,
+    NotActive,
+    Rejected,
+    TrueFoundry,
+    Unauthorized,
+    Unavailable,
+)
+from tests.fallback.simulating import serving
+
+
+@pytest.fixture
+def client(httpserver: HTTPServer) -> Iterator[TrueFoundry]:
+    found = TrueFoundry(httpserver.url_for("/api/svc"), "t0ken", "robot", timeout=(1, 0.5))
+    yield found
+    found.close()
+
+
+def runs(count: int) -> dict:
+    data = [
+        {"id": f"r{n}", "name": f"run-{n}", "status": "SCHEDULED", "createdAt": 1e12}
+        for n in range(count)
+    ]
+    return {"data": data, "pagination": {"hasMore": False}}
+
+
+def test_what_a_trigger_sends(client: TrueFoundry, httpserver: HTTPServer) -> None:
+    answer = {"jobRunName": "r", "data": {"id": "1", "name": "r", "deploymentId": "d1"}}
+    httpserver.expect_request("/api/svc/v1/jobs/trigger", method="POST").respond_with_json(answer)
+    found = client.trigger("d1", {"params": {"a": 1}}, "alias", "acme")
+    request, _ = httpserver.log[0]
+    assert json.loads(request.data) == {
+        "deploymentId": "d1",
+        "input": {"params": {"a": 1}},
+        "metadata": {"job_run_name_alias": "alias"},
+    }
+    assert request.headers["Authorization"] == "Bearer t0ken"
+    assert request.headers["x-tfy-assume-user"] == "serviceaccount/acme/robot/tfy-system"
+    assert request.headers["X-Request-ID"] == found.request_id
+    assert found.body.name == "r"
+
+
+def test_a_deployment_is_never_forced_nor_triggers(
+    client: TrueFoundry, httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/api/svc/v1/apps", method="PUT").respond_with_json(
+        {"data": {"id": "d", "applicationId": "a", "version": 1.0, "manifest": {}}}
+    )
+    assert client.deploy({"name": "x"}, "w", "acme").body.version == 1
+    body = json.loads(httpserver.log[0][0].data)
+    assert body["forceDeploy"] is False
+    assert body["triggerOnDeploy"] is False
+    assert body["dryRun"] is False
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_reads_are_retried(client: TrueFoundry, httpserver: HTTPServer, status: int) -> None:
+    path = "/api/svc/v1/x/job-runs"
+    httpserver.expect_ordered_request(path).respond_with_data("", status=status)
+    httpserver.expect_ordered_request(path).respond_with_json(runs(2))
+    assert len(client.job_runs("c", "w", ["CREATED", "SCHEDULED"]).runs) == 2
+    assert httpserver.log[0][0].args.getlist("status") == ["CREATED", "SCHEDULED"]
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_trigger_is_sent_once_whatever_comes_back(
+    client: TrueFoundry, httpserver: HTTPServer, status: int
+) -> None:
+    httpserver.expect_request("/api/svc/v1/jobs/trigger").respond_with_data("", status=status)
+    with pytest.raises(Unavailable) as caught:
+        client.trigger("d", {}, "", "acme")
+    assert len(httpserver.log) == 1
+    assert caught.value.happened is (status != 429)
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "least", "most"),
+    [
+        ("Retry-After", "7", 7, 7),
+        ("Retry-After", format_datetime(datetime.now(UTC) + timedelta(seconds=60)), 40, 61),
+        ("x-ratelimit-reset", str(datetime.now(UTC).timestamp() + 60), 40, 61),
+        ("x-ratelimit-reset", "9", 9, 9),
+        ("Retry-After", "86400", 300, 300),
+        ("Retry-After", "soon", None, None),
+    ],
+)
+def test_how_long_to_wait(
+    client: TrueFoundry,
+    httpserver: HTTPServer,
+    header: str,
+    value: str,
+    least: float | None,
+    most: float | None,
+) -> None:
+    httpserver.expect_request("/api/svc/v1/jobs/terminate").respond_with_data(
+        "", status=429, headers={header: value}
+    )
+    with pytest.raises(Unavailable) as caught:
+        client.terminate("d", "r", "acme")
+    found = caught.value.retry_after
+    if least is None or most is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert least <= found <= most
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "kind"),
+    [
+        (400, "Active deployment not found for application", NotActive),
+        (400, "bad input", Rejected),
+        (401, "Unauthorized", Unauthorized),
+        (403, "Forbidden", Rejected),
+        (404, "Not found", Missing),
+        (422, "invalid", Rejected),
+    ],
+)
+def test_what_a_refusal_means(
+    client: TrueFoundry, httpserver: HTTPServer, status: int, message: str, kind: type[Rejected]
+) -> None:
+    httpserver.expect_request("/api/svc/v1/jobs/trigger").respond_with_json(
+        {"statusCode": status, "message": message, "code": "X"}, status=status
+    )
+    with pytest.raises(Rejected) as caught:
+        client.trigger("d", {}, "", "acme")
+    assert type(caught.value) is kind
+    assert (caught.value.status, caught.value.detail, caught.value.code) == (status, message, "X")
+    assert message not in str(caught.value)  # the remote's words may repeat what it was sent
+
+
+@pytest.mark.parametrize("status", [404, 417])
+def test_ended_already_is_ended(client: TrueFoundry, httpserver: HTTPServer, status: int) -> None:
+    httpserver.expect_request("/api/svc/v1/jobs/terminate").respond_with_json({}, status=status)
+    assert client.terminate("d", "r", "acme").status == status
+
+
+def test_a_redirect_is_not_followed(client: TrueFoundry, httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/api/svc/v1/clusters/c").respond_with_data(
+        "", status=302, headers={"Location": httpserver.url_for("/elsewhere")}
+    )
+    with pytest.raises(Unavailable):
+        client.cluster("c")
+    assert len(httpserver.log) == 1
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b'{"data": 1}', b'{"data": {}}'])
+def test_an_answer_that_makes_no_sense_may_have_happened(
+    client: TrueFoundry, httpserver: HTTPServer, body: bytes
+) -> None:
+    httpserver.expect_request("/api/svc/v1/jobs/trigger").respond_with_data(body)
+    with pytest.raises(Unavailable) as caught:
+        client.trigger("d", {}, "", "acme")
+    assert caught.value.happened
+
+
+def test_a_slow_answer_is_no_answer(client: TrueFoundry, httpserver: HTTPServer) -> None:
+    free = threading.Event()
+
+    def slowly(request: Request) -> Response:
+        free.wait(5)
+        return Response("{}")
+
+    httpserver.expect_request("/api/svc/v1/jobs/trigger").respond_with_handler(slowly)
+    with pytest.raises(Unavailable) as caught:
+        client.trigger("d", {}, "", "acme")
+    free.set()
+    assert caught.value.happened
+
+
+def test_where_nobody_listens_nothing_happened() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    client = TrueFoundry(f"http://127.0.0.1:{port}/api/svc", "t0ken", read_retries=0)
+    with pytest.raises(Unavailable) as caught:
+        client.trigger("d", {}, "", "acme")
+    assert not caught.value.happened
+    assert str(port) not in str(caught.value)
+    assert "t0ken" not in str(caught.value)
+    client.close()
+
+
+def test_an_address_that_may_not_be_called_is_not(settings: Settings) -> None:
+    settings.OUTBOUND_ALLOW_PRIVATE = False
+    client = TrueFoundry("http://localhost:9/api/svc", "t0ken", read_retries=0)
+    with pytest.raises(Unavailable, match="not a public address") as caught:
+        client.user_info()
+    assert not caught.value.happened
+    client.close()
+
+
+def test_the_remotes_clock_is_told_by_its_answers() -> None:
+    with serving(clock_offset_seconds=300) as simulator:
+        client = TrueFoundry(simulator.url, simulator.token)
+        listing = client.job_runs("c", "w", ["CREATED"])
+        client.close()
+    theirs = datetime.now(UTC) + timedelta(seconds=300)
+    assert timedelta(seconds=297) < listing.skew <= timedelta(seconds=300)
+    # A lower bound: what is created from now on is never older than this.
+    assert listing.remote_now <= theirs
+
+
+def test_older_servers_know_users_by_another_path(
+    client: TrueFoundry, httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/api/svc/v1/x/users/info").respond_with_json({}, status=404)
+    httpserver.expect_request("/api/svc/v1/users/info").respond_with_json({"id": "u"})
+    assert client.user_info() == {"id": "u"}
+
+
+def test_an_id_cannot_change_the_path(client: TrueFoundry, httpserver: HTTPServer) -> None:
+    with pytest.raises(Unavailable):  # the server knows no such path and says 500
+        client.cluster("../../admin")
+    assert httpserver.log[0][0].environ["REQUEST_URI"] == "/api/svc/v1/clusters/..%2F..%2Fadmin"
