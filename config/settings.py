@@ -51,6 +51,7 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS")
 INSTALLED_APPS = [
     "daphne",
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -192,7 +193,30 @@ logs.configure(LOG_LEVEL, LOG_FORMAT)
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PRODUCTION else None
-UNFOLD = {"SITE_TITLE": "Switchyard", "SITE_HEADER": "Switchyard", "SHOW_VIEW_ON_SITE": False}
+UNFOLD = {
+    "SITE_TITLE": "Switchyard",
+    "SITE_HEADER": "Switchyard",
+    "SITE_SUBHEADER": "Administration",
+    "SITE_SYMBOL": "alt_route",
+    "SHOW_VIEW_ON_SITE": False,
+    "LOGIN": {"form": "accounts.forms.SignInForm"},
+    "SIDEBAR": {"show_search": True, "navigation": "config.admin.navigation"},
+    "COLORS": {
+        "primary": {
+            "50": "oklch(96.2% .018 272.3)",
+            "100": "oklch(93% .034 272.8)",
+            "200": "oklch(87% .065 274)",
+            "300": "oklch(78.5% .115 274.7)",
+            "400": "oklch(67.3% .182 276.9)",
+            "500": "oklch(58.5% .2 277)",
+            "600": "oklch(51.1% .19 277)",
+            "700": "oklch(45.7% .18 277)",
+            "800": "oklch(39.8% .16 277.4)",
+            "900": "oklch(35.9% .13 278.7)",
+            "950": "oklch(25.7% .09 281.3)",
+        }
+    },
+}
 
 OUTBOUND_ALLOW_PRIVATE = env.flag("OUTBOUND_ALLOW_PRIVATE", default=not PRODUCTION)
 TRUEFOUNDRY_ALLOWED_HOSTS = env.list("TRUEFOUNDRY_ALLOWED_HOSTS")

@@ -13,6 +13,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.db.models.functions import Lower
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -23,6 +24,7 @@ from django.utils.safestring import SafeString, mark_safe
 from structlog.contextvars import get_contextvars
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import DropdownFilter
+from unfold.decorators import action
 from unfold.paginator import InfinitePaginator
 
 from accounts import activity
@@ -139,25 +141,39 @@ class Admin(ModelAdmin):
         For an action on selected rows (`queryset`), on a row's page (`object_id`), or, with
         neither, on a list as a whole: then `do(None, **answer)`.
         """
-        rows: list[Any] = [None]
-        back = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
         if object_id is not None:
-            rows = [self.get_object(request, unquote(object_id))]
-            if rows == [None]:
+            row = self.get_object(request, unquote(object_id))
+            if row is None:
                 return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
-            name = f"admin:{self.opts.app_label}_{self.opts.model_name}_change"
-            back = reverse(name, args=(object_id,))
-        elif queryset is not None:
-            rows = list(queryset[: MOST_ROWS + 1])
-            back = request.get_full_path()
-            if len(rows) > MOST_ROWS:
-                text = f"Choose {MOST_ROWS} rows at most; nothing was done."
-                self.message_user(request, text, messages.ERROR)
-                return None
+            return self._ask(request, question, do, [row], self.url_of("change", object_id))
+        if queryset is None:
+            return self._ask(request, question, do, [None], self.url_of("changelist"))
+        rows = list(queryset[: MOST_ROWS + 1])
+        if len(rows) > MOST_ROWS:
+            text = f"Choose {MOST_ROWS} rows at most; nothing was done."
+            self.message_user(request, text, messages.ERROR)
+            return None
+        return self._ask(request, question, do, rows, request.get_full_path())
+
+    def url_of(self, page: str, *args: str) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}", args=args)
+
+    def _ask(
+        self,
+        request: HttpRequest,
+        question: Question,
+        do: Callable[..., Any],
+        rows: list[Any],
+        back: str,
+        onward: str = "",
+    ) -> HttpResponse:
+        """`back` is where the way out leads, `onward` where one comes once it is done."""
         answered = request.method == "POST" and "answered" in request.POST
         form = question.form(request.POST if answered else None, rows=rows)
-        if answered and form.is_valid() and self._do(request, question, do, rows, form):
-            return HttpResponseRedirect(back)
+        if answered and form.is_valid():
+            done = self._do(request, question, do, rows, form)
+            if done is not None:
+                return HttpResponseRedirect(onward if onward and done else back)
         return self._question_page(request, question, form, rows, back)
 
     def _do(
@@ -167,16 +183,17 @@ class Admin(ModelAdmin):
         do: Callable[..., Any],
         rows: list[Any],
         form: Answer,
-    ) -> bool:
-        """Answers False, with nothing done, where the answer itself is refused."""
+    ) -> int | None:
+        """For how many rows it was done; None, for none, where the answer itself is refused."""
         done = 0
+        names = [str(row) for row in rows]  # before anything happens to them
         for row in rows:
             try:
                 do(row, **form.cleaned_data)
             except ValidationError as error:
                 if not done:
                     blame(form, error)
-                    return False
+                    return None
                 self._refused(request, row, " ".join(error.messages))
             except Conflict as error:
                 self._refused(request, row, str(error))
@@ -185,11 +202,10 @@ class Admin(ModelAdmin):
             else:
                 done += 1
         if done and question.done:
-            names = self.opts.verbose_name if done == 1 else self.opts.verbose_name_plural
-            told = f"{rows[0]} {question.done}." if len(rows) == 1 and rows[0] else ""
-            text = told or f"{done} {names} {question.done}."
-            self.message_user(request, text, messages.SUCCESS)
-        return True
+            kind = self.opts.verbose_name if done == 1 else self.opts.verbose_name_plural
+            what = names[0] if len(rows) == 1 and rows[0] else f"{done} {kind}"
+            self.message_user(request, f"{what}: {question.done}.", messages.SUCCESS)
+        return done
 
     def _refused(self, request: HttpRequest, row: Any, text: str) -> None:
         self.message_user(request, f"{row}: {text}" if row else text, messages.ERROR)
@@ -236,55 +252,89 @@ class Masses(ReadOnly):
 
 
 class Audited(Admin):
-    """Saving and deleting leave an Activity, in the same transaction."""
-
-    def organization_id_of(self, row: Any) -> UUID | None:
-        return getattr(row, "organization_id", None)
+    """Saving leaves an Activity, in the same transaction."""
 
     def record(
         self,
         request: HttpRequest,
         verb: str,
-        row: Model,
+        row: Any,
         change: dict[str, Any] | None = None,
         reason: str = "",
     ) -> None:
-        organization_id = self.organization_id_of(row)
+        organization_id = row.pk if isinstance(row, Organization) else None
+        organization_id = organization_id or getattr(row, "organization_id", None)
         activity.record(actor_of(request), verb, row, organization_id, change, reason)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Only what was changed is written: others may be writing the rest."""
-        names = [name for name in form.changed_data if name in form.fields]
-        after = {name: plain(form.cleaned_data[name]) for name in names}
-        kind = self.opts.model_name
+        """Only what was changed is written: others may be writing the rest.
+
+        A form's `unseen` holds what it sets beside its fields.
+        """
+        concrete = {field.name for field in self.opts.concrete_fields}
+        names = [name for name in form.changed_data if name in concrete]
+        unseen = getattr(form, "unseen", {})
+        after = {name: plain(form.cleaned_data[name]) for name in names} | unseen
         if not change:
             obj.save(force_insert=True)
-            self.record(request, f"{kind}.created", obj, activity.changed({}, after))
-        elif names:
-            concrete = {field.name for field in self.opts.concrete_fields}
-            also = {"updated_at"} | set(getattr(form, "also_changed", ()))
-            obj.save(update_fields=concrete & {*names, *also})
+            told = activity.changed({}, after)
+            self.record(request, f"{self.opts.model_name}.created", obj, told)
+        elif after:
+            obj.save(update_fields=concrete & {*after, "updated_at"})
             before = {name: plain(form.initial.get(name)) for name in names}
-            self.record(request, f"{kind}.changed", obj, activity.changed(before, after))
+            told = activity.changed(before, after)
+            self.record(request, f"{self.opts.model_name}.changed", obj, told)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        gone = [row.instance for row in formset.deleted_forms if row.instance.pk]
-        for row in gone:  # while it still has its primary key
-            self.record(request, f"{row._meta.model_name}.deleted", row, told(row))
+        kind = formset.model._meta.model_name
+        gone = [one.instance for one in formset.deleted_forms if one in formset.initial_forms]
+        for row in gone:  # while they are there
+            self.record(request, f"{kind}.deleted", row, told_of(row))
         formset.save()
         for row in formset.new_objects:
-            self.record(request, f"{row._meta.model_name}.created", row, told(row))
+            self.record(request, f"{kind}.created", row, told_of(row))
         for row, names in formset.changed_objects:
-            change_told = {name: plain(getattr(row, name)) for name in names}
-            self.record(request, f"{row._meta.model_name}.changed", row, change_told)
+            self.record(request, f"{kind}.changed", row, told_of(row, names))
 
 
-def told(row: Model) -> dict[str, Any]:
-    """The fields of a row that people fill in."""
+class Deletable(Audited):
+    """One at a time or selected ones, by `delete_row`, after a question."""
+
+    deletion: Question
+    actions = ["delete_rows"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return True
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: Any = None
+    ) -> HttpResponse:
+        row = self.get_object(request, unquote(object_id))
+        if row is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+        back, onward = self.url_of("change", object_id), self.url_of("changelist")
+        return self._ask(request, self.deletion, self._delete(request), [row], back, onward)
+
+    @action(description="Delete…", icon="delete")
+    def delete_rows(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return self.ask(request, self.deletion, self._delete(request), queryset)
+
+    def _delete(self, request: HttpRequest) -> Callable[..., None]:
+        return lambda row, reason: self.delete_row(request, row, reason)
+
+    def delete_row(self, request: HttpRequest, row: Any, reason: str) -> None:
+        """Raises Conflict where it cannot be."""
+        with transaction.atomic():
+            self.record(request, f"{self.opts.model_name}.deleted", row, told_of(row), reason)
+            row.delete()
+
+
+def told_of(row: Model, names: Iterable[str] | None = None) -> dict[str, Any]:
+    """The fields of a row that people fill in, or those that are named."""
     return {
         field.name: plain(getattr(row, field.name))
         for field in row._meta.concrete_fields
-        if field.editable and not field.primary_key
+        if field.editable and not field.primary_key and (names is None or field.name in names)
     }
 
 
