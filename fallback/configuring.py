@@ -181,7 +181,7 @@ def _look_up_source(client: TrueFoundry, config: FallbackConfig, errors: dict[st
         "source_workspace_id",
         errors,
     )
-    config.source_workspace_name = workspace.name[:200] if workspace else ""
+    config.source_workspace_name = (workspace.fqn or workspace.name)[:200] if workspace else ""
     config.source_job_name = ""
     if not workspace or not config.source_job_id:
         return

@@ -179,6 +179,8 @@ class Driver:
                 leader.waiters.append(task)
         elif isinstance(asked, Hold):
             queue = self._held.setdefault(asked.key, deque())
+            if task.holds is not None:
+                raise RuntimeError("a journey holds one key at most")
             task.holds = asked.key
             queue.append(task)
             if len(queue) == 1:

@@ -8,8 +8,8 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from unfold.forms import PaginationInlineFormSet
 from unfold.widgets import (
-    UnfoldAdminCheckboxSelectMultiple,
-    UnfoldAdminPasswordInput,
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminPasswordWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminSplitDateTimeWidget,
     UnfoldAdminTextareaWidget,
@@ -25,14 +25,14 @@ from fallback.models.config import NOT_YET
 MOST_CHOICES = 500
 
 
-class ConnectionForm(forms.ModelForm[Connection]):
+class ConnectionForm(forms.ModelForm):
     """The token is written and never read: an empty input keeps what is stored."""
 
     new_token = forms.CharField(
         label="Token",
         required=False,
         strip=True,
-        widget=UnfoldAdminPasswordInput({"autocomplete": "new-password"}),
+        widget=UnfoldAdminPasswordWidget({"autocomplete": "new-password"}),
     )
 
     class Meta:
@@ -42,7 +42,7 @@ class ConnectionForm(forms.ModelForm[Connection]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "new_token" in self.fields:
-            stored = getattr(self.instance, "has_token", False)
+            stored = getattr(self.instance, "token_stored", False)
             self.fields["new_token"].help_text = (
                 "A token is stored, encrypted. Leave this empty to keep it."
                 if stored
@@ -53,10 +53,7 @@ class ConnectionForm(forms.ModelForm[Connection]):
     def unseen(self) -> dict[str, Any]:
         """What is saved beside the form's own fields; activities mask the token."""
         token = self.cleaned_data.get("new_token")
-        found: dict[str, Any] = {"token": token} if token else {}
-        if self.instance.pk and (token or "base_url" in self.changed_data):
-            found |= {"state": self.instance.state, "message": self.instance.message}
-        return found
+        return {"token": token} if token else {}
 
     def clean_base_url(self) -> str:
         """Open moves began at the old address, and exactly-once holds for one address."""
@@ -87,7 +84,7 @@ def supported(choices: Any) -> list[tuple[str, str]]:
     return [(value, label) for value, label in choices if value not in NOT_YET]
 
 
-class ConfigForm(forms.ModelForm[FallbackConfig]):
+class ConfigForm(forms.ModelForm):
     """Checks the fields one by one; `save_config` has the last word on the whole."""
 
     refusal: Mapping[str, Any] = {}  # what `save_config` said when this was tried
@@ -95,7 +92,7 @@ class ConfigForm(forms.ModelForm[FallbackConfig]):
     statuses = forms.MultipleChoiceField(
         choices=[(status, status) for status in (*match.STUCK_STATUSES, *match.OPTIONAL_STATUSES)],
         initial=list(match.STUCK_STATUSES),
-        widget=UnfoldAdminCheckboxSelectMultiple,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
         help_text="Runs in one of these count as stuck when they are old enough.",
     )
     mode = forms.ChoiceField(
@@ -138,7 +135,7 @@ class ConfigForm(forms.ModelForm[FallbackConfig]):
                 self.add_error(None, [f"{name}: {text}" for text in texts])
 
 
-class DestinationForm(forms.ModelForm[Destination]):
+class DestinationForm(forms.ModelForm):
     class Meta:
         model = Destination
         fields = (
@@ -149,6 +146,16 @@ class DestinationForm(forms.ModelForm[Destination]):
             "max_open_moves",
             "position",
         )
+
+    parent: FallbackConfig  # as it is being saved
+
+    def clean_position(self) -> int:
+        return self.cleaned_data["position"] or 0
+
+    def _post_clean(self) -> None:
+        # Not the source as it was: swapping source and destination is no mistake.
+        self.instance.source_workspace_id = self.parent.source_workspace_id
+        super()._post_clean()  # type: ignore[misc]
 
     def clean(self) -> dict[str, Any]:
         """Another workspace has another FQN, which is looked up unless it was given, too."""
@@ -164,37 +171,37 @@ class DestinationFormSet(PaginationInlineFormSet):
 
     def add_fields(self, form: Any, index: int | None) -> None:
         super().add_fields(form, index)
-        # The source as it is being saved, so that swapping the two is no mistake.
-        form.instance.source_workspace_id = self.instance.source_workspace_id
+        form.parent = self.instance
+        form.fields["position"].required = False
 
     def validate_unique(self) -> None:
         """Left to `save_config`."""
 
     def clean(self) -> None:
-        for error in self.refusal.get("destinations", []):
-            for text in error.messages:
-                self._blame(text)
+        texts = [text for error in self.refusal.get("destinations", []) for text in error.messages]
+        if above := [text for text in texts if not self._blame(text)]:
+            raise ValidationError(above)
 
-    def _blame(self, text: str) -> None:
-        """At the destination that the sentence is about; else above them all."""
+    def _blame(self, text: str) -> bool:
+        """Show a sentence at the destination that it is about, where it is about one."""
         field = "workspace_fqn" if text.startswith("workspace_fqn:") else "workspace_id"
         text = text.removeprefix("workspace_fqn: ").removeprefix("workspace_id: ")
         words = {word.strip(".,:") for word in text.split()}
         about = [form for form in self.kept() if form.instance.workspace_id in words]
-        if about and "loop" not in words:
-            about[-1].add_error(field, text)
-        else:
-            raise ValidationError(text)
+        if not about or "loop" in words:
+            return False
+        about[-1].add_error(field, text)
+        return True
 
     def kept(self) -> list[Any]:
         """The forms of what will be there, in their order."""
-        gone = {id(form) for form in self.deleted_forms}
-        forms_kept = [
+        kept = [
             form
             for form in self.forms
-            if id(form) not in gone and (form in self.initial_forms or form.has_changed())
+            if not self._should_delete_form(form)
+            and (form in self.initial_forms or form.has_changed())
         ]
-        return sorted(forms_kept, key=lambda form: form.cleaned_data.get("position") or 0)
+        return sorted(kept, key=lambda form: form.cleaned_data.get("position") or 0)
 
 
 class PauseForm(Answer):

@@ -4,6 +4,7 @@ Plans moves and sends nothing that changes the remote. Two passes at once are ha
 constraint holds that a run is moved once.
 """
 
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable
@@ -33,10 +34,12 @@ from fallback.truefoundry import (
     TrueFoundry,
     TrueFoundryError,
     Unauthorized,
+    Unavailable,
 )
 
 log = structlog.get_logger(__name__)
 LEASE = timedelta(seconds=120)
+LISTING_SECONDS = 40.0  # for all sources together: a task may take 60
 SAMPLES = 100  # runs named in a sweep's report, for each source
 
 
@@ -111,12 +114,17 @@ class Pass:
         self.paused = {p.connection_id or p.config_id: p for p in pauses}
 
     def run(self) -> Sweep:
-        sources = self._sources()
+        sources, deadline = self._sources(), time.monotonic() + LISTING_SECONDS
         workers = min(max(1, len(sources)), settings.FALLBACK_CONCURRENCY)
-        with ThreadPoolExecutor(workers, thread_name_prefix="sweep") as pool:
-            listings = pool.map(self._list, sources)
-            for source, listing in zip(sources, listings, strict=True):
-                self._take(source, listing)
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="sweep")
+        listings = [pool.submit(self._list, source) for source in sources]
+        for source, listing in zip(sources, listings, strict=True):
+            try:
+                found = listing.result(timeout=max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                found = Unavailable(f"no complete listing within {LISTING_SECONDS:.0f} s")
+            self._take(source, found)
+        pool.shutdown(wait=False, cancel_futures=True)
         for client in self.remotes.clients.values():
             client.close()
         return self._finish(sources)

@@ -30,7 +30,7 @@ def why_idle() -> str:
 
 @shared_task
 def sweep_tick() -> None:
-    """One pass of every organization that has a usable connection."""
+    """One pass of every organization that has a usable connection, each in a task of its own."""
     idle = why_idle()
     if idle != _told.get("idle", ""):  # once, not at every tick
         log.warning("automation_idle", why=idle) if idle else log.info("automation_active")
@@ -39,21 +39,29 @@ def sweep_tick() -> None:
         return
     usable = Connection.objects.usable().values("organization_id")
     for organization in Organization.objects.alive().filter(pk__in=usable):
-        try:
-            result = sweep.sweep(organization, Actor.system("sweep"))
-        except Exception:
-            log.exception("sweep_failed", organization=organization.slug)
-            continue
-        if result.planned:
-            live.nudge(drive_tick)
+        live.nudge(sweep_organization, str(organization.pk))
+
+
+@shared_task(expires=60)
+def sweep_organization(pk: str) -> None:
+    organization = Organization.objects.alive().filter(pk=pk).first()
+    if organization and sweep.sweep(organization, Actor.system("sweep")).planned:
+        live.nudge(drive_tick)
+
+
+@shared_task(expires=60)
+def run_requested_sweeps() -> None:
+    if sweep.run_requested():
+        live.nudge(drive_tick)
 
 
 @shared_task
 def drive_tick() -> None:
-    """Make the sweeps that were asked for, take due moves further, come again while there are."""
-    sweep.run_requested()
-    moving.drive(DRIVE_SECONDS)
+    """Take due moves further, and come again while there are more."""
+    if Sweep.objects.filter(finished_at=None).due(timezone.now()).exists():
+        live.nudge(run_requested_sweeps)
     moving.mail_those_that_need_a_person()
+    moving.drive(DRIVE_SECONDS)
     more = Move.objects.drivable(moving.held(by_person=False)).due(timezone.now())
     if more.exists():
         live.nudge(drive_tick)

@@ -28,7 +28,8 @@ def trigger(t: Traveller) -> Journey:
         trigger_unanswered=True,
         trigger_sent_at=timezone.now(),
         trigger_lost_at=None,
-        trigger_after=epoch_ms(client.remote_now()),
+        # The first one's, if this is not the first: a run of a trigger long given up may come yet.
+        trigger_after=move.trigger_after or epoch_ms(client.remote_now()),
         destination_deployment_id=deployment_id,
     )
     if (yield from t.record(intent, intent=True)) is Outcome.CONFLICT:

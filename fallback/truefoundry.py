@@ -80,7 +80,7 @@ class TrueFoundry:
         *,
         concurrency: int = 16,
         timeout: tuple[float, float] = (CONNECT_SECONDS, READ_SECONDS),
-        read_retries: int = 3,
+        read_retries: int = 2,
     ) -> None:
         self._base, self._assumed_user, self._timeout = base_url, assumed_user, timeout
         self._http = requests.Session()

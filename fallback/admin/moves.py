@@ -1,0 +1,333 @@
+"""Moves, their steps and the deployments that they share: the state machine's, read-only here.
+
+Commands and manifests hold other people's secrets. They stay encrypted: no page loads them.
+"""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter, RangeDateFilter
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+
+from accounts.admin.base import Masses, Question, ReadOnly, actor_of
+from accounts.admin.showing import OrganizationFilter, link, link_to, pill, table
+from config.base import live
+from fallback import moving
+from fallback.admin.connections import ConnectionFilter
+from fallback.models import Move, MoveState, MoveStep, Relocation, StepEvent
+from fallback.models.move import DRIVEN, NEXT
+from fallback.tasks import drive_tick
+
+MOST_STEPS = 100  # shown on a move's page
+STATES: dict[str, str] = dict.fromkeys(DRIVEN, "active") | {
+    MoveState.PLANNED: "idle",
+    MoveState.AWAITING_APPROVAL: "person",
+    MoveState.NEEDS_ATTENTION: "person",
+    MoveState.SUCCEEDED: "good",
+    MoveState.FAILED: "bad",
+}
+EVENTS: dict[str, str] = {
+    StepEvent.ANSWERED: "good",
+    StepEvent.LOST: "warn",
+    StepEvent.REFUSED: "bad",
+    StepEvent.WAITING: "idle",
+    StepEvent.LOOKED: "idle",
+}
+RELOCATIONS: dict[str, str] = {
+    Relocation.State.CREATING: "active",
+    Relocation.State.ROLLING_OUT: "active",
+    Relocation.State.ACTIVE: "good",
+    Relocation.State.FAILED: "bad",
+}
+RETRY = Question(
+    title="Retry moves",
+    sentence="Each is taken up where it broke. Nothing is created or triggered twice.",
+    button="Retry",
+    done="goes on",
+)
+CANCEL = Question(
+    title="Cancel moves",
+    sentence="The runs stay where they are, and later sweeps leave them alone.",
+    button="Cancel moves",
+    done="cancelled",
+    way_out="Keep moving",
+    danger=True,
+)
+
+
+@admin.register(Move)
+class MoveAdmin(Masses):
+    list_display = (
+        "created_at",
+        "run",
+        "job_name",
+        "how",
+        "reason",
+        "destination_workspace_fqn",
+        "organization",
+        "connection",
+        "hop",
+        "updated_at",
+    )
+    list_display_links = ("created_at", "run")
+    list_filter = (
+        OrganizationFilter,
+        ConnectionFilter,
+        ("state", ChoicesDropdownFilter),
+        ("purge_mode", ChoicesDropdownFilter),
+        ("by_person", BooleanRadioFilter),
+        ("created_at", RangeDateFilter),
+    )
+    search_fields = (
+        "^job_name",
+        "^source_run_name",
+        "=source_run_id",
+        "=destination_run_name",
+        "=reason",
+    )
+    search_help_text = "Job, run or reason"
+    ordering = ("-created_at", "-id")
+    change_form_outer_after_template = "admin/fallback/steps.html"
+    actions = ["retry", "cancel"]
+    actions_detail = ["retry", "cancel"]
+    fieldsets = (
+        (
+            None,
+            {"fields": (("how", "reason"), "message", ("progress", "attempts", "next_attempt_at"))},
+        ),
+        (
+            "Source",
+            {
+                "fields": (
+                    ("job_name", "source_run_name", "source_status"),
+                    ("source_cluster_id", "source_workspace_id", "source_created_at"),
+                    ("source_application_id", "source_version", "source_run_id"),
+                )
+            },
+        ),
+        (
+            "Destination",
+            {
+                "fields": (
+                    ("destination_workspace_fqn", "destination_workspace_id"),
+                    ("relocation", "destination_deployment_id", "destination_run_name"),
+                )
+            },
+        ),
+        ("Lineage", {"fields": (("lineage_link", "hop"), "way")}),
+        (
+            "Record",
+            {
+                "fields": (
+                    ("organization", "connection"),
+                    ("config", "sweep", "by_person"),
+                    ("purge_mode", "stuck_threshold_minutes", "mailed_at"),
+                    ("created_at", "updated_at", "finished_at"),
+                )
+            },
+        ),
+    )
+    readonly_fields = ("how", "progress", "lineage_link", "way", "next_attempt_at")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Move]:
+        paths = ("organization", "connection", "config", "sweep", "relocation")
+        secrets = ("command", "connection__token", "relocation__manifest", "sweep__sources")
+        return super().get_queryset(request).select_related(*paths).defer(*secrets)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = {"steps": lambda: self.steps(object_id)}
+        return super().change_view(request, object_id, form_url, (extra_context or {}) | context)
+
+    def steps(self, object_id: str) -> dict[str, Any]:
+        """The latest, in their order."""
+        latest = list(MoveStep.objects.filter(move_id=object_id).order_by("-id")[: MOST_STEPS + 1])
+        headers = ("time", "state", "event", "attempt", "call", "HTTP", "ms", "request", "message")
+        rows = [
+            (
+                f"{timezone.localtime(step.created_at):%m-%d %H:%M:%S.%f}"[:-3],
+                step.state,
+                pill(step.get_event_display(), EVENTS.get(step.event, "active")),
+                step.attempt,
+                step.call,
+                step.status if step.status is not None else "",
+                step.milliseconds if step.milliseconds is not None else "",
+                step.request_id,
+                step.message,
+            )
+            for step in reversed(latest[:MOST_STEPS])
+        ]
+        query = urlencode({"move__id__exact": object_id})
+        everything = f"{reverse('admin:fallback_movestep_changelist')}?{query}"
+        return {
+            "table": table(headers, rows),
+            "cut": len(latest) > MOST_STEPS,
+            "most": MOST_STEPS,
+            "all": everything,
+        }
+
+    @display(description="run")
+    def run(self, move: Move) -> str:
+        return move.source_run_name
+
+    @display(description="state")
+    def how(self, move: Move) -> str:
+        return pill(move.state, STATES.get(move.state, "idle"))
+
+    @display(description="how far")
+    def progress(self, move: Move) -> str:
+        if move.finished_at:
+            return "ended"
+        if move.past_the_point:
+            return "past its trigger: it has to be finished"
+        return "before its trigger: it can be cancelled"
+
+    @display(description="lineage")
+    def lineage_link(self, move: Move) -> str:
+        query = urlencode({"lineage__exact": str(move.lineage)})
+        return link(f"{reverse('admin:fallback_move_changelist')}?{query}", move.lineage)
+
+    @display(description="workspaces visited")
+    def way(self, move: Move) -> str:
+        return " → ".join([*move.visited, move.destination_workspace_fqn])
+
+    def offers(self, action: str, row: Any) -> bool:
+        if action == "retry":
+            return row.state in (MoveState.FAILED, MoveState.NEEDS_ATTENTION)
+        return MoveState.CANCELLED in NEXT[row.state] and not row.past_the_point
+
+    @action(description="Retry", icon="refresh")
+    def retry(
+        self, request: HttpRequest, queryset: Any = None, object_id: str | None = None
+    ) -> HttpResponse | None:
+        def do(move: Move, reason: str) -> None:
+            moving.retry(move, actor_of(request), reason)
+            live.nudge(drive_tick)
+
+        return self.ask(request, RETRY, do, queryset, object_id)
+
+    @action(description="Cancel", icon="cancel", variant=ActionVariant.DANGER)
+    def cancel(
+        self, request: HttpRequest, queryset: Any = None, object_id: str | None = None
+    ) -> HttpResponse | None:
+        def do(move: Move, reason: str) -> None:
+            moving.cancel(move, actor_of(request), reason)
+
+        return self.ask(request, CANCEL, do, queryset, object_id)
+
+
+@admin.register(MoveStep)
+class MoveStepAdmin(Masses):
+    list_display = (
+        "created_at",
+        "move_link",
+        "state",
+        "how",
+        "attempt",
+        "call",
+        "status",
+        "milliseconds",
+        "message",
+    )
+    list_filter = (
+        ("state", ChoicesDropdownFilter),
+        ("event", ChoicesDropdownFilter),
+        ("created_at", RangeDateFilter),
+    )
+    search_fields = ("=request_id", "=move__source_run_name")
+    search_help_text = "Request id or run"
+    ordering = ("-id",)
+    fields = (
+        ("created_at", "move_link"),
+        ("state", "how", "attempt"),
+        ("call", "status", "milliseconds", "request_id"),
+        "message",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[MoveStep]:
+        return super().get_queryset(request).select_related("move").defer("move__command")
+
+    @display(description="move")
+    def move_link(self, step: MoveStep) -> str:
+        return link_to(step.move)
+
+    @display(description="event")
+    def how(self, step: MoveStep) -> str:
+        return pill(step.get_event_display(), EVENTS.get(step.event, "active"))
+
+
+@admin.register(Relocation)
+class RelocationAdmin(ReadOnly):
+    list_display = (
+        "created_at",
+        "name",
+        "source_version",
+        "how",
+        "destination_workspace_fqn",
+        "connection",
+        "attempts",
+        "message",
+    )
+    list_display_links = ("created_at", "name")
+    list_filter = (
+        OrganizationFilter.by("connection__organization_id"),
+        ConnectionFilter,
+        ("state", ChoicesDropdownFilter),
+        ("created_at", RangeDateFilter),
+    )
+    search_fields = ("^name", "=source_application_id", "=deployment_id", "=application_id")
+    search_help_text = "Name or id"
+    ordering = ("-created_at", "-id")
+    fieldsets = (
+        (None, {"fields": (("name", "how", "attempts"), "message", "moves_link")}),
+        (
+            "Source",
+            {
+                "fields": (
+                    ("source_workspace_id", "source_application_id"),
+                    ("source_version", "source_deployment_id"),
+                )
+            },
+        ),
+        (
+            "Destination",
+            {
+                "fields": (
+                    ("destination_workspace_fqn", "destination_workspace_id"),
+                    ("application_id", "deployment_id"),
+                )
+            },
+        ),
+        (
+            "Record",
+            {"fields": (("connection", "remote"), ("created_at", "asked_at", "updated_at"))},
+        ),
+    )
+    readonly_fields = ("how", "moves_link")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Relocation]:
+        rows = super().get_queryset(request).select_related("connection")
+        return rows.defer("manifest", "connection__token")
+
+    @display(description="state")
+    def how(self, relocation: Relocation) -> str:
+        return pill(
+            relocation.get_state_display(),
+            RELOCATIONS.get(relocation.state, "idle"),
+        )
+
+    @display(description="moves")
+    def moves_link(self, relocation: Relocation) -> str:
+        query = urlencode({"relocation__id__exact": str(relocation.pk)})
+        return link(f"{reverse('admin:fallback_move_changelist')}?{query}", "Moves that share it")
