@@ -219,7 +219,7 @@ def _by_hand(
     everything = {"next_attempt_at": None, "lease": None, "state": to, **fields}
     change = Change(
         move,
-        Q(state=before),
+        {"state": before},
         everything,
         [step(move, to, StepEvent.ENTERED, fields["message"] or f"By {actor.name}.")],
         [activity.build(actor, verb, move, move.organization_id, {"state": [before, to]}, reason)],

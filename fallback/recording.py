@@ -7,11 +7,12 @@ a disk's or a lock's wait, whether it holds one transition or thirty.
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
-from django.db import IntegrityError, models, transaction
-from django.db.models import Q
+from django.db import IntegrityError, connection, models, transaction
 from django.utils import timezone
 
 from accounts.models import Activity
@@ -30,7 +31,7 @@ class Change:
     """Set `fields` on `row` where it still matches `where`; then also write the rest."""
 
     row: models.Model
-    where: Q
+    where: dict[str, Any]
     fields: dict[str, Any]
     steps: list[MoveStep] = field(default_factory=list)
     activities: list[Activity] = field(default_factory=list)
@@ -60,9 +61,7 @@ def _commit(changes: Sequence[Change]) -> list[Outcome]:
     outcomes: list[Outcome] = []
     with transaction.atomic():
         for change in changes:
-            rows = type(change.row)._default_manager.filter(change.where, pk=change.row.pk)
-            won = rows.update(updated_at=now, **change.fields)
-            outcomes.append(Outcome.WON if won else Outcome.STALE)
+            outcomes.append(Outcome.WON if _update(change, now) else Outcome.STALE)
         winners = [c for c, o in zip(changes, outcomes, strict=True) if o is Outcome.WON]
         if steps := [step for change in winners for step in change.steps]:
             MoveStep.objects.bulk_create(steps)
@@ -71,3 +70,35 @@ def _commit(changes: Sequence[Change]) -> list[Outcome]:
         for organization_id in {c.organization_id for c in winners if c.organization_id}:
             live.ring_on_commit(organization_id)
     return outcomes
+
+
+def _update(change: Change, now: datetime) -> bool:
+    """One conditional UPDATE. By hand: the ORM takes five times as long to build it, and with
+    six of them a move that was a quarter of all the time that a sweep took."""
+    model = type(change.row)
+    fields = {"updated_at": now, **change.fields}
+    where = {"pk": change.row.pk, **change.where}
+    values = [_field(model, n).get_db_prep_save(v, connection) for n, v in fields.items()]
+    values += [_field(model, n).get_db_prep_value(v, connection) for n, v in where.items()]
+    with connection.cursor() as cursor:
+        cursor.execute(_update_sql(model, tuple(fields), tuple(where)), values)
+        return cursor.rowcount == 1
+
+
+def _field(model: type[models.Model], name: str) -> "models.Field[Any, Any]":
+    name = name.removesuffix("__lte")
+    field = model._meta.pk if name == "pk" else model._meta.get_field(name)
+    assert isinstance(field, models.Field)
+    return field
+
+
+@lru_cache(maxsize=256)
+def _update_sql(model: type[models.Model], fields: tuple[str, ...], where: tuple[str, ...]) -> str:
+    """`where` names fields, `pk`, or `FIELD__lte`; all have values, not NULL."""
+    quote = connection.ops.quote_name
+    sets = ", ".join(f"{quote(_field(model, name).column)} = %s" for name in fields)
+    tests = " AND ".join(
+        f"{quote(_field(model, name).column)} {'<=' if name.endswith('__lte') else '='} %s"
+        for name in where
+    )
+    return f"UPDATE {quote(model._meta.db_table)} SET {sets} WHERE {tests}"

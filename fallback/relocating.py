@@ -95,7 +95,7 @@ def _create(relocation: Relocation, remotes: Remotes) -> Journey:
     now = timezone.now()
     intent = Change(
         relocation,
-        Q(state=R.NEW),
+        {"state": R.NEW},
         {
             "state": R.CREATING,
             "manifest": relocation.manifest,
@@ -166,7 +166,7 @@ def _made(
 def _look_for_lost(relocation: Relocation, remotes: Remotes) -> Journey:
     """Asked for, and no answer written down: find what came of it, or ask again."""
     now = timezone.now()
-    free = Q(state=R.CREATING) & (Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now))
+    free = {"state": R.CREATING, "next_attempt_at__lte": now}
     claim = Change(relocation, free, {"lease": uuid.uuid4(), "next_attempt_at": now + LEASE})
     if (yield Record(claim, intent=True)) is not Outcome.WON:
         relocation.refresh_from_db()
@@ -245,5 +245,5 @@ def _ours(relocation: Relocation, application: Application) -> bool:
 
 def _update(relocation: Relocation, expected: str, **fields: object) -> Record:
     """Changes the row if it is still in `expected`, and gives it free."""
-    free: dict[str, object] = {"lease": None, "next_attempt_at": None}
-    return Record(Change(relocation, Q(state=expected), {**free, **fields}))
+    free: dict[str, object] = {"lease": None, "next_attempt_at": timezone.now()}
+    return Record(Change(relocation, {"state": expected}, free | fields))

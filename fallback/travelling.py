@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Q
 from django.utils import timezone
 
 from accounts import activity
@@ -68,7 +67,7 @@ class Traveller:
             if to == S.NEEDS_ATTENTION:
                 fields["resume_state"] = move.state
             told.append(step(move, to, E.ENTERED, fields["message"]))
-        where = Q(state=move.state, lease=self.lease)
+        where = {"state": move.state, "lease": self.lease}
         return Change(move, where, fields, told, activities, move.organization_id)
 
     def _ending(self, to: str, fields: dict[str, Any]) -> Activity:

@@ -1,6 +1,5 @@
 """Starting the run at the destination, and finding it where the answer was lost."""
 
-from django.db.models import Q
 from django.utils import timezone
 
 from fallback import naming
@@ -56,7 +55,7 @@ def _not_there(t: Traveller, error: NotActive | Missing) -> Journey:
     state = Relocation.State.NEW if isinstance(error, Missing) else Relocation.State.ROLLING_OUT
     attempts = t.relocation.attempts + 1
     fields = {"state": state, "attempts": attempts}
-    yield Record(Change(t.relocation, Q(state=Relocation.State.ACTIVE), fields))
+    yield Record(Change(t.relocation, {"state": Relocation.State.ACTIVE}, fields))
     # Where the source has ended already, a state that could be cancelled would be a lie.
     to = None if t.move.purge_mode == PurgeMode.DIRECTLY else S.AWAITING_READY
     message = "The deployment is not active yet."

@@ -3,7 +3,6 @@ import time
 from typing import Any
 
 import pytest
-from django.db.models import Q
 
 from accounts.models import Organization
 from fallback.driving import Call, Driver, Hold, Journey, Record, Shared, Stop
@@ -125,7 +124,7 @@ def rows(organization: Organization) -> list[Relocation]:
 
 
 def renamed(row: Relocation, version: str) -> Change:
-    return Change(row, Q(state=row.state), {"source_version": version})
+    return Change(row, {"state": row.state}, {"source_version": version})
 
 
 def test_a_record_that_a_constraint_forbids_does_not_take_the_others_with_it(
