@@ -96,9 +96,9 @@ def _field(model: type[models.Model], name: str) -> "models.Field[Any, Any]":
 def _update_sql(model: type[models.Model], fields: tuple[str, ...], where: tuple[str, ...]) -> str:
     """`where` names fields, `pk`, or `FIELD__lte`; all have values, not NULL."""
     quote = connection.ops.quote_name
-    sets = ", ".join(f"{quote(_field(model, name).column)} = %s" for name in fields)
+    sets = ", ".join(f"{quote(str(_field(model, name).column))} = %s" for name in fields)
     tests = " AND ".join(
-        f"{quote(_field(model, name).column)} {'<=' if name.endswith('__lte') else '='} %s"
+        f"{quote(str(_field(model, name).column))} {'<=' if name.endswith('__lte') else '='} %s"
         for name in where
     )
     return f"UPDATE {quote(model._meta.db_table)} SET {sets} WHERE {tests}"
