@@ -42,7 +42,8 @@ def mark(connection: Connection, state: str, message: str) -> bool:
         actor = Actor.system("switchyard")
         verb = f"connection.{state}"
         activity.record(actor, verb, connection, connection.organization_id, reason=message)
-        log.warning("connection_state", connection=str(connection.pk), state=state)
+        tell = log.info if state == STATES.CONNECTED else log.warning
+        tell("connection_state", connection=str(connection.pk), state=state)
     return bool(changed)
 
 

@@ -204,6 +204,8 @@ def retry(move: Move, actor: Actor, reason: str = "") -> None:
         "mailed_at": None,
         "next_attempt_at": timezone.now(),
     }
+    if move.reason == "SourceFailed":  # a person has looked, and wants it to run
+        fields["terminate_answered"] = True
     if to in BEFORE_TRIGGER and move.relocation_id:
         Relocation.objects.filter(pk=move.relocation_id, state=Relocation.State.FAILED).update(
             state=Relocation.State.NEW, message="", asked_at=None, attempts=0, manifest=None

@@ -6,6 +6,7 @@ from fallback import naming
 from fallback.connecting import mark
 from fallback.driving import Call, Hold, Journey, Record
 from fallback.looking import epoch_ms
+from fallback.match import ENDING
 from fallback.models import ConnectionState, Move, MoveStep, PurgeMode, Relocation
 from fallback.models.move import step
 from fallback.recording import Change, Outcome
@@ -147,4 +148,7 @@ def _unclaimed(move: Move, runs: list[JobRun]) -> list[JobRun]:
             destination_run_name__in=[run.name for run in like],
         ).values_list("destination_run_name", flat=True)
     )
-    return [run for run in like if run.name not in claimed]
+    free = [run for run in like if run.name not in claimed]
+    # Where there are several, somebody may have ended the superfluous ones.
+    alive = [run for run in free if run.status not in ENDING]
+    return alive if len(alive) == 1 else free
