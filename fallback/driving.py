@@ -25,6 +25,7 @@ import structlog
 from fallback.recording import Change, commit
 
 log = structlog.get_logger(__name__)
+GRACE_SECONDS = 12.0  # past the deadline, what was announced may still be sent
 
 
 @dataclass(slots=True)
@@ -75,7 +76,8 @@ class Driver:
     """Runs journeys until there are no more, or until time is up and those begun are safe."""
 
     def __init__(self, concurrency: int, deadline: float) -> None:
-        self._limit = concurrency + concurrency // 2
+        # Enough that the pool has calls to make while this thread commits.
+        self._limit = 4 * concurrency
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="fallback")
         self._deadline = deadline
         self._ready: deque[tuple[Task, Any, BaseException | None]] = deque()
@@ -165,7 +167,8 @@ class Driver:
         elif isinstance(asked, Call):
             self._calling += 1
             self.peak = max(self.peak, self._calling)
-            future = self._pool.submit(_guarded, asked.run, task.must_end)
+            latest = min(task.must_end, self._deadline + GRACE_SECONDS)
+            future = self._pool.submit(_guarded, asked.run, latest)
             future.add_done_callback(lambda done: self._done.put((task, done)))
         elif isinstance(asked, Shared):
             leader = self._shared.get(asked.key)
@@ -203,8 +206,9 @@ class Driver:
         self._ready.extend((waiter, value, error) for waiter in task.waiters)
 
 
-def _guarded(run: Callable[[], Any], must_end: float) -> Any:
-    # A process that was stopped for minutes must not send what somebody else has taken over.
-    if time.monotonic() > must_end:
+def _guarded(run: Callable[[], Any], latest: float) -> Any:
+    # A process that was stopped for minutes must not send what somebody else has taken over, and
+    # where every call hangs, those that wait for a thread must not outlast the task.
+    if time.monotonic() > latest:
         raise Stop()
     return run()

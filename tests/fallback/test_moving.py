@@ -225,8 +225,8 @@ def test_a_pause_that_ran_out_gives_way() -> None:
 
 
 def test_a_connection_with_open_moves_stays_and_one_with_ended_moves_may_go() -> None:
-    move = MoveFactory.create()
-    connection = move.connection
+    connection = ConnectionFactory.create()
+    move = MoveFactory.create(connection=connection)
     with pytest.raises(Conflict, match=move.source_run_name):
         connecting.delete(connection, ADA)
     moving.cancel(move, ADA)
