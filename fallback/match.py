@@ -35,6 +35,7 @@ class Reason:
     DESTINATION_OFF = "DestinationDisabled"
     NO_DESTINATION = "NoDestination"
     INCOMPLETE_RUN = "IncompleteRun"
+    UNSUPPORTED_INPUT = "UnsupportedInput"
 
 
 class SourceProblem:

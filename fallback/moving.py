@@ -101,6 +101,7 @@ class _Drive:
             driver.run(lambda room: self._refill(driver, room))
         finally:
             self._give_back()
+        self.result.timed_out = self.wait and self._moves().exists()
         self.result.seconds = time.monotonic() - self.begun
         self.result.peak = driver.peak
         return self.result
@@ -118,8 +119,6 @@ class _Drive:
             if not self.wait or not self._worth_waiting():
                 break
             time.sleep(POLL_SECONDS)
-        if driver.expired and self.wait and not driver.active:
-            self.result.timed_out = self._moves().exists()
         if self.on_progress:
             self.on_progress()
 

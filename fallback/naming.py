@@ -62,6 +62,15 @@ def trigger_input(command: str) -> dict[str, Any]:
     return {"params": params} if isinstance(params, dict) else {"command": command}
 
 
+def can_be_sent(command: str) -> bool:
+    """Whether JSON can carry the input: Python writes NaN and Infinity, and others refuse them."""
+    try:
+        json.dumps(trigger_input(command), allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
 def canonical_command(command: str) -> str:
     """One form for commands that trigger the same: a remote may reorder or respace JSON."""
     try:

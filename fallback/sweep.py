@@ -23,7 +23,7 @@ from accounts import activity
 from accounts.models import Organization
 from config.base import live
 from config.base.actor import Actor
-from fallback import connecting, match, planning
+from fallback import connecting, match, naming, planning
 from fallback.looking import Remotes
 from fallback.match import Reason, SourceProblem
 from fallback.models import Connection, ConnectionState, FallbackConfig, Mode, Pause, Sweep
@@ -220,6 +220,9 @@ class Pass:
                 source.skip(run, Reason.NOT_STUCK_YET)
             elif not (run.id and run.name and run.application_id and run.deployment_id):
                 source.skip(run, Reason.INCOMPLETE_RUN, "The remote told too little of this run.")
+            elif not naming.can_be_sent(run.command):
+                message = "Its input holds NaN or an infinite number, which JSON cannot carry."
+                source.skip(run, Reason.UNSUPPORTED_INPUT, message)
             else:
                 yield Candidate(run, config, age)
 

@@ -2,6 +2,7 @@
 
 from django.utils import timezone
 
+from config.base.redaction import keyed_hash
 from fallback import naming
 from fallback.connecting import mark
 from fallback.driving import Call, Hold, Journey, Record
@@ -131,16 +132,31 @@ def verify(t: Traveller) -> Journey:
         yield from t.record(t.change(S.TRIGGERING, none, trigger_unanswered=False))
 
 
+def _like(move: Move, run: JobRun) -> bool:
+    """Whether `run` has the move's input."""
+    command = naming.canonical_command(run.command)
+    if naming.trigger_input(move.command):
+        return command == naming.canonical_command(move.command)
+    # Triggered without an input a run may be reported with its image's own command, so it is
+    # told by not being another open trigger's.
+    others = Move.objects.filter(
+        remote=move.remote,
+        destination_deployment_id=move.destination_deployment_id,
+        trigger_unanswered=True,
+        command_hash=keyed_hash(command),
+    )
+    return not others.exclude(pk=move.pk).exists()
+
+
 def _unclaimed(move: Move, runs: list[JobRun]) -> list[JobRun]:
     """Runs that this move's trigger may have made and that no other move has."""
-    command = naming.canonical_command(move.command)
-    like = [
+    ours = [
         run
         for run in runs
         if run.deployment_id == move.destination_deployment_id
         and run.created_at >= (move.trigger_after or 0)
-        and naming.canonical_command(run.command) == command
     ]
+    like = [run for run in ours if _like(move, run)]
     claimed = set(
         Move.objects.filter(
             remote=move.remote,

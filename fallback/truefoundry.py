@@ -275,6 +275,8 @@ class TrueFoundry:
                 allow_redirects=False,
                 **kwargs,
             )
+        except requests.exceptions.InvalidJSONError:  # a NaN or the like: it was never sent
+            raise Rejected(400, "JSON cannot carry the body", call, request_id) from None
         except (requests.RequestException, outbound.Refused) as error:
             raise _unavailable(error, call, request_id) from None
         self._note_clock(response)

@@ -91,3 +91,9 @@ def test_nothing_that_was_sent_comes_back_in_a_message() -> None:
     manifest = {"env": {"PASSWORD": "hunter22", "N": 12345}, "list": [{"x": "abcdef"}], "on": True}
     text = "invalid hunter22 near abcdef (12345)"
     assert naming.scrub(text, naming.leaves(manifest)) == "invalid ••• near ••• (•••)"
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400"])
+def test_what_json_cannot_carry_is_seen_before_anything_is_begun(number: str) -> None:
+    assert not naming.can_be_sent(f'{{"rate": {number}}}')
+    assert naming.can_be_sent(f"python train.py --rate {number}")
