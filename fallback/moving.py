@@ -123,9 +123,10 @@ class _Drive:
             self.on_progress()
 
     def _worth_waiting(self) -> bool:
-        """Whether some move falls due before our time is up."""
-        left = timedelta(seconds=self.deadline - time.monotonic())
-        return bool(self._moves().due(timezone.now() + left).exists())
+        """Whether some move falls due before our time is up, or another driver has it now."""
+        until = timezone.now() + timedelta(seconds=self.deadline - time.monotonic())
+        soon = Q(next_attempt_at__lte=until) | Q(lease__isnull=False)
+        return bool(self._moves().filter(soon).exists())
 
     def _begin(self, driver: Driver, room: int) -> int:
         token, count = self._moves().claim(timezone.now(), LEASE, room)
