@@ -78,5 +78,5 @@ def _refused(traveller: Traveller, error: Rejected) -> Journey:
     if error.status == 409:
         yield from traveller.stay(error, "Conflict")
     to = S.NEEDS_ATTENTION if traveller.move.past_the_point else S.FAILED
-    message = traveller.private(error)
+    message = traveller.in_words(error)
     yield from traveller.end(to, "Rejected", message, traveller.told(error))

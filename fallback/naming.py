@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 JOB_NAME = re.compile(r"^[a-z](?:[a-z0-9]|-(?!-)){1,30}[a-z0-9]\Z")
 LONGEST_NAME, DIGEST_LENGTH = 32, 10
+SHORTEST, PIECE = 4, 8  # characters by which a value is recognized in somebody's words
+LEFT_OUT = "The remote's words repeat what it was sent, so they are left out."
 DEFAULT_PREFIX = "/api/svc"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -82,21 +84,36 @@ def canonical_command(command: str) -> str:
     return json.dumps(params, sort_keys=True, separators=(",", ":"))
 
 
-def leaves(value: Any) -> set[str]:
-    """All the texts in a JSON value that are long enough to be recognized in a message."""
+def discreet(words: str, body: dict[str, Any]) -> str:
+    """A remote's words about `body`, or a sentence instead where they repeat what is in it.
+
+    A refusal may repeat what it was sent, escaped, cut or reworded; so where any piece of an input
+    or of a manifest's values is found, nothing of the words is kept.
+    """
+    manifest = body.get("manifest") or {}
+    others = {leaf for leaf in _leaves(manifest) if len(leaf) >= PIECE}
+    private = _leaves(manifest.get("env")) | _leaves(body.get("input")) | others
+    private -= {str(manifest.get("name")), str(manifest.get("workspace_fqn"))}
+    return LEFT_OUT if any(_repeats(words, secret) for secret in private) else words
+
+
+def _repeats(words: str, secret: str) -> bool:
+    spellings = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    return any(
+        spelling[at : at + PIECE] in words
+        for spelling in spellings
+        for at in range(max(1, len(spelling) - PIECE + 1))
+    )
+
+
+def _leaves(value: Any) -> set[str]:
+    """All the values in a JSON value that are long enough to be recognized in a message."""
     if isinstance(value, dict):
-        return set().union(*(leaves(item) for item in value.values()), set())
+        return set().union(*(_leaves(item) for item in value.values()), set())
     if isinstance(value, list):
-        return set().union(*(leaves(item) for item in value), set())
+        return set().union(*(_leaves(item) for item in value), set())
     text = str(value)
-    return {text} if isinstance(value, str | int | float) and len(text) >= 4 else set()
-
-
-def scrub(text: str, private: set[str]) -> str:
-    """`text` without any of `private`: a remote's refusal may repeat what it was sent."""
-    for secret in sorted(private, key=len, reverse=True):
-        text = text.replace(secret, "•••")
-    return text
+    return {text} if isinstance(value, str | int | float) and len(text) >= SHORTEST else set()
 
 
 def same_manifest(wanted: dict[str, Any], found: dict[str, Any]) -> bool:

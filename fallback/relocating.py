@@ -125,8 +125,8 @@ def _send(relocation: Relocation, remotes: Remotes) -> Journey:
             lambda: client.deploy(manifest, workspace_id, relocation.tenant_name)
         )
     except Rejected as error:
-        detail = naming.scrub(error.detail, naming.leaves(manifest))
-        message = f"The destination refused the manifest: HTTP {error.status} {detail}"[:500]
+        words = f"HTTP {error.status} {error.detail}"
+        message = f"The destination refused the manifest: {words}"[:500]
         if error.status in (401, 403, 409):  # a token, a right or a rollout: these pass
             yield _update(relocation, R.CREATING, state=R.NEW, message=message)
             raise

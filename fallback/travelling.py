@@ -122,7 +122,7 @@ class Traveller:
         """The same state again, later and later; `least` seconds at least."""
         attempts = self.move.attempts + 1
         seconds = self.backoff(attempts, getattr(error, "retry_after", None))
-        message = self.private(error)
+        message = self.in_words(error)
         yield from self.wait(
             max(seconds, least), reason, message, self.told(error), attempts=attempts, **fields
         )
@@ -141,7 +141,7 @@ class Traveller:
             event, milliseconds = E.ANSWERED, what.milliseconds
         else:
             event, milliseconds = E.REFUSED if isinstance(what, Rejected) else E.LOST, None
-            call, message = what.call, self.private(what)
+            call, message = what.call, self.in_words(what)
         return step(
             self.move,
             self.move.state,
@@ -153,11 +153,10 @@ class Traveller:
             milliseconds=milliseconds,
         )
 
-    def private(self, error: TrueFoundryError) -> str:
-        """What went wrong, in the remote's own words, without anything of the run's input."""
-        secret = naming.leaves(naming.trigger_input(self.move.command)) | {self.move.command}
-        detail = getattr(error, "detail", "")
-        return naming.scrub(f"{error} {detail}".strip(), secret - {""})
+    def in_words(self, error: TrueFoundryError) -> str:
+        """What went wrong, with the remote's own words unless they repeat the run's input."""
+        run_input = {"input": naming.trigger_input(self.move.command)}
+        return f"{error} {naming.discreet(getattr(error, 'detail', ''), run_input)}".strip()
 
     def source_is_stuck(self) -> Journey:
         """Look once more before anything that cannot be taken back; leaves where it is not."""

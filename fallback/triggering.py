@@ -83,7 +83,7 @@ def _refused(t: Traveller, error: Rejected) -> Journey:
         yield from t.stay(error, "Unauthorized", least=60.0, trigger_unanswered=False)
     if error.status == 409:
         yield from t.stay(error, "Conflict", trigger_unanswered=False)
-    message, told = t.private(error), t.told(error)
+    message, told = t.in_words(error), t.told(error)
     yield from t.end(S.NEEDS_ATTENTION, "TriggerRejected", message, told, trigger_unanswered=False)
 
 

@@ -19,6 +19,7 @@ from urllib3.exceptions import NewConnectionError
 from urllib3.util.retry import Retry
 
 from config.base import outbound
+from fallback import naming
 from fallback.replies import (
     OVERLAP,
     PAGE,
@@ -280,7 +281,7 @@ class TrueFoundry:
         except (requests.RequestException, outbound.Refused) as error:
             raise _unavailable(error, call, request_id) from None
         self._note_clock(response)
-        _raise_for_status(response, call, request_id)
+        _raise_for_status(response, call, request_id, kwargs.get("json") or {})
         try:
             body = response.json()
         except ValueError:
@@ -336,7 +337,9 @@ def _unavailable(error: Exception, call: str, request_id: str) -> Unavailable:
     return Unavailable(f"{call}: the connection broke", call, request_id)
 
 
-def _raise_for_status(response: requests.Response, call: str, request_id: str) -> None:
+def _raise_for_status(
+    response: requests.Response, call: str, request_id: str, sent: dict[str, Any]
+) -> None:
     status = response.status_code
     if 200 <= status < 300:
         return
@@ -349,17 +352,19 @@ def _raise_for_status(response: requests.Response, call: str, request_id: str) -
             retry_after=_retry_after(response),
             status=status,
         )
-    message, code = _problem(response)
+    message, code = _problem(response, sent)
     if status == 400 and NOT_ACTIVE.lower() in message.lower():
         raise NotActive(status, message, call, request_id, code)
     kind = {401: Unauthorized, 404: Missing}.get(status, Rejected)
     raise kind(status, message, call, request_id, code)
 
 
-def _problem(response: requests.Response) -> tuple[str, str]:
+def _problem(response: requests.Response, sent: dict[str, Any]) -> tuple[str, str]:
     try:
         body = response.json()
-        return str(body.get("message", ""))[:500], str(body.get("code", ""))[:60]
+        told = str(body.get("message", "")), str(body.get("code", ""))
+        message, code = (naming.discreet(words, sent) for words in told)
+        return message[:400], code[:60]
     except (ValueError, AttributeError):
         return "", ""
 

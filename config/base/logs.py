@@ -50,7 +50,7 @@ def configure(level: str, form: str) -> None:
                 "urllib3": {"level": "ERROR"},
                 "celery.app.trace": {"level": "WARNING"},
                 "celery.worker.strategy": {"level": "WARNING"},
-                "celery.beat": {"level": "WARNING"},
+                "celery.beat": {"level": "CRITICAL"},
                 "django_celery_beat": {"level": "WARNING"},
             },
         }

@@ -87,10 +87,41 @@ def test_one_remote_however_it_is_written(url: str, base: str, remote: str) -> N
     assert naming.remote_of(url) == naming.remote_of(base) == remote
 
 
-def test_nothing_that_was_sent_comes_back_in_a_message() -> None:
-    manifest = {"env": {"PASSWORD": "hunter22", "N": 12345}, "list": [{"x": "abcdef"}], "on": True}
-    text = "invalid hunter22 near abcdef (12345)"
-    assert naming.scrub(text, naming.leaves(manifest)) == "invalid ••• near ••• (•••)"
+SENT = {
+    "manifest": {
+        "name": "etl",
+        "type": "job",
+        "workspace_fqn": "cluster:workspace",
+        "env": {"PASSWORD": 'a"quoted\\secret', "PIN": 4711, "CITY": "Zürich"},
+        "image": {"image_uri": "registry.example.org/team/etl:7"},
+    },
+    "input": {"params": {"shard": "north-by-north-west"}},
+}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        'near a"quoted\\secret',
+        'near "a\\"quoted\\\\secret"',
+        'cut short: a"quoted',
+        "PIN is 4711",
+        "no city Z\\u00fcrich",
+        "no city Zürich",
+        "no image registry.example",
+        "shard by-north-west",
+    ],
+)
+def test_words_that_repeat_what_was_sent_are_not_kept(words: str) -> None:
+    assert naming.discreet(words, SENT) == naming.LEFT_OUT
+
+
+@pytest.mark.parametrize(
+    "words", ["", "type job is not known", "etl exists in cluster:workspace", "quota exceeded"]
+)
+def test_other_words_are_kept(words: str) -> None:
+    assert naming.discreet(words, SENT) == words
+    assert naming.discreet(words, {}) == words
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400"])
