@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db.models import QuerySet
 from unfold.forms import PaginationInlineFormSet
 from unfold.widgets import (
@@ -49,12 +49,6 @@ class ConnectionForm(forms.ModelForm):
                 else "No token is stored. It will be stored encrypted and never shown."
             )
 
-    @property
-    def unseen(self) -> dict[str, Any]:
-        """What is saved beside the form's own fields; activities mask the token."""
-        token = self.cleaned_data.get("new_token")
-        return {"token": token} if token else {}
-
     def clean_base_url(self) -> str:
         """Open moves began at the old address, and exactly-once holds for one address."""
         url = str(self.cleaned_data["base_url"])
@@ -78,6 +72,13 @@ class ConnectionForm(forms.ModelForm):
         if hasattr(errors, "error_dict") and "token" in errors.error_dict:
             errors.error_dict["new_token"] = errors.error_dict.pop("token")
         super()._update_errors(errors)  # type: ignore[misc]
+
+
+class ConnectionChoiceField(forms.ModelChoiceField):
+    """Connections of several organizations may have one name."""
+
+    def label_from_instance(self, obj: Any) -> str:
+        return f"{obj.organization}: {obj.name}"
 
 
 def supported(choices: Any) -> list[tuple[str, str]]:
@@ -121,9 +122,12 @@ class ConfigForm(forms.ModelForm):
             "cooldown_minutes",
         )
 
-    def clean(self) -> dict[str, Any]:
-        """Uniqueness is left to `save_config`, which knows the field to blame."""
-        return self.cleaned_data
+    def _update_errors(self, errors: ValidationError) -> None:
+        """What is wrong with the whole is wrong with its source, as `save_config` has it."""
+        if NON_FIELD_ERRORS in getattr(errors, "error_dict", {}):
+            found = errors.error_dict.pop(NON_FIELD_ERRORS)
+            errors.error_dict.setdefault("source_workspace_id", []).extend(found)
+        super()._update_errors(errors)  # type: ignore[misc]
 
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]
@@ -161,7 +165,11 @@ class DestinationForm(forms.ModelForm):
         """Another workspace has another FQN, which is looked up unless it was given, too."""
         if "workspace_id" in self.changed_data and "workspace_fqn" not in self.changed_data:
             self.cleaned_data["workspace_fqn"] = ""
-        return self.cleaned_data  # destinations are unique within what is saved, not before
+        return self.cleaned_data
+
+    def _get_validation_exclusions(self) -> set[str]:
+        """Destinations are unique within what will be saved, not beside what is there now."""
+        return {*super()._get_validation_exclusions(), "config"}  # type: ignore[misc]
 
 
 class DestinationFormSet(PaginationInlineFormSet):
@@ -213,7 +221,7 @@ class PauseForm(Answer):
     until = forms.SplitDateTimeField(
         required=False,
         widget=UnfoldAdminSplitDateTimeWidget,
-        label="End (UTC)",
+        label="End",
         help_text="Empty: until somebody resumes.",
     )
 

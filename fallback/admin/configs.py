@@ -1,5 +1,6 @@
 """Configs with their destinations: saved by `save_config`, whole or not at all."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
@@ -12,18 +13,19 @@ from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import (
     ChoicesDropdownFilter,
     DropdownFilter,
-    RangeDateFilter,
 )
 from unfold.decorators import action, display
 
 from accounts.admin.auditing import Deletable
-from accounts.admin.base import UNDECRYPTABLE, Question, actor_of
-from accounts.admin.showing import OrganizationFilter, link_to, pill
+from accounts.admin.base import UNDECRYPTABLE, Question
+from accounts.admin.showing import DayFilter, OrganizationFilter, state, when
 from accounts.forms import Answer
+from accounts.middleware import actor_of
 from config.base.secrets import Undecryptable
 from fallback import configuring
 from fallback.admin.connections import ConnectionFilter, Pausable, paused, told
-from fallback.forms import ConfigForm, DestinationForm, DestinationFormSet
+from fallback.forms import ConfigForm, ConnectionChoiceField, DestinationForm, DestinationFormSet
+from fallback.match import duration
 from fallback.models import Connection, Destination, FallbackConfig
 
 DELETE = Question(
@@ -111,15 +113,12 @@ class FallbackConfigAdmin(Pausable, Deletable, SavedByVerb):
     deletion = DELETE
     list_display = (
         "source",
-        "job",
         "there",
         "how",
-        "mode",
-        "purge_mode",
-        "stuck_threshold_minutes",
-        "organization",
-        "connection_link",
-        "created_at",
+        "policy",
+        "after",
+        "owner",
+        when("created_at"),
     )
     list_filter = (
         OrganizationFilter.by("connection__organization_id"),
@@ -128,7 +127,7 @@ class FallbackConfigAdmin(Pausable, Deletable, SavedByVerb):
         ("purge_mode", ChoicesDropdownFilter),
         NeedsRepairFilter,
         "enabled",
-        ("created_at", RangeDateFilter),
+        ("created_at", DayFilter),
     )
     search_fields = (
         "source_workspace_name",
@@ -137,14 +136,17 @@ class FallbackConfigAdmin(Pausable, Deletable, SavedByVerb):
         "source_job_id",
     )
     ordering = ("-created_at", "-id")
-    autocomplete_fields = ("connection",)
     readonly_fields = ("how", "created_by_name", "created_at", "updated_at")
     actions = ["repair", "pause", "resume", "delete_rows"]
     actions_detail = ["repair", "pause", "resume"]
     actions_list = ["repair_all"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[FallbackConfig]:
-        rows = super().get_queryset(request).select_related("connection__organization", "pause")
+        rows = (
+            super()
+            .get_queryset(request)
+            .select_related("connection__organization", "connection__pause", "pause")
+        )
         return rows.defer("connection__token").prefetch_related("destinations")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -166,11 +168,19 @@ class FallbackConfigAdmin(Pausable, Deletable, SavedByVerb):
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "connection":
-            kwargs["queryset"] = Connection.objects.defer("token").select_related("organization")
+            kwargs["form_class"] = ConnectionChoiceField
+            kwargs["queryset"] = (
+                Connection.objects.filter(organization__deleted_at__isnull=True)
+                .defer("token")
+                .select_related("organization")
+                .order_by("organization__name", "name")
+            )
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
-    def get_form(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, **kwargs)
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.refusal = getattr(request, "refusal", {})
         return form
 
@@ -208,34 +218,35 @@ class FallbackConfigAdmin(Pausable, Deletable, SavedByVerb):
 
     # Columns
 
-    @display(description="source", ordering="source_workspace_name")
-    def source(self, config: FallbackConfig) -> str:
-        return config.source_workspace_name or config.source_workspace_id
-
-    @display(description="job", ordering="source_job_name")
-    def job(self, config: FallbackConfig) -> str:
-        return config.source_job_name or config.source_job_id or "every job"
+    @display(description="source", ordering="source_workspace_name", header=True)
+    def source(self, config: FallbackConfig) -> list[str]:
+        job = config.source_job_name or config.source_job_id or "every job"
+        return [config.source_workspace_name or config.source_workspace_id, job]
 
     @display(description="destinations")
     def there(self, config: FallbackConfig) -> str:
         places = [str(place) for place in config.destinations.all()]
         return ", ".join([*places[:3], "…"] if len(places) > 3 else places)
 
-    @display(description="organization")
-    def organization(self, config: FallbackConfig) -> str:
-        return config.connection.organization.name
+    @display(description="mode, purge mode", ordering="mode", header=True)
+    def policy(self, config: FallbackConfig) -> list[str]:
+        return [config.mode, config.purge_mode]
 
-    @display(description="connection")
-    def connection_link(self, config: FallbackConfig) -> str:
-        return link_to(config.connection)
+    @display(description="stuck after", ordering="stuck_threshold_minutes")
+    def after(self, config: FallbackConfig) -> str:
+        return duration(timedelta(minutes=config.stuck_threshold_minutes))
+
+    @display(description="organization, connection", header=True)
+    def owner(self, config: FallbackConfig) -> list[object]:
+        return [config.connection.organization, config.connection]
 
     @display(description="state")
     def how(self, config: FallbackConfig) -> str:
         if config.needs_repair:
-            return pill("needs repair", "person")
+            return state("config", "repair")
         if found := paused(config) or paused(config.connection):
             return told(found)
-        return pill("enabled", "good") if config.enabled else pill("disabled")
+        return state("config", "enabled" if config.enabled else "disabled")
 
     # Actions
 

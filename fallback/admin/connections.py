@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import BooleanField, ExpressionWrapper, Model, ProtectedError, Q, QuerySet
+from django.db.models import BooleanField, ExpressionWrapper, Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, DropdownFilter
@@ -12,19 +12,15 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
 from accounts.admin.auditing import Deletable
-from accounts.admin.base import Question, ReadOnly, actor_of
-from accounts.admin.showing import MOST_CHOICES, OrganizationFilter, by_id, link_to, pill
+from accounts.admin.base import Question, ReadOnly
+from accounts.admin.showing import MOST_CHOICES, OrganizationFilter, by_id, link_to, state, when
 from accounts.forms import Answer
-from config.base.problems import Conflict
+from accounts.middleware import actor_of
+from config.base.secrets import Undecryptable
 from fallback import connecting, pausing
 from fallback.forms import ConnectionForm, PauseForm
-from fallback.models import Connection, ConnectionState, FallbackConfig, Pause
+from fallback.models import Connection, FallbackConfig, Pause
 
-TONES: dict[str, str] = {
-    ConnectionState.CONNECTED: "good",
-    ConnectionState.UNREACHABLE: "bad",
-    ConnectionState.UNAUTHORIZED: "bad",
-}
 TEST = Question(
     title="Test connections",
     sentence="Tries token, clusters, workspaces, job runs and clock; changes nothing there.",
@@ -57,7 +53,7 @@ PAUSE_ALL = Question(
 )
 DELETE = Question(
     title="Delete connections",
-    sentence="Their configs and sources go with them. What has moves on record stays.",
+    sentence="Their configs go with them. Moves that have ended stay on record.",
     button="Delete connection",
     done="deleted",
     way_out="Keep connection",
@@ -126,7 +122,7 @@ class ConnectionAdmin(Pausable, Deletable):
         "has_token",
         "enabled",
         "paused_until",
-        "checked_at",
+        when("checked_at"),
     )
     list_filter = (OrganizationFilter, ("state", ChoicesDropdownFilter), "enabled")
     search_fields = ("name", "base_url")
@@ -156,36 +152,25 @@ class ConnectionAdmin(Pausable, Deletable):
         times = ("checked_at", "created_at", "updated_at")
         return (*fields, *times, *(["organization"] if obj else []))
 
-    def get_form(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, **kwargs)
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
         if obj and obj.from_environment:  # it stores neither
             for name in ("new_token", "base_url"):
                 form.base_fields.pop(name, None)
         return form
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        if change and {"new_token", "base_url"} & set(form.changed_data):
-            # What was known of it was about another token or address.
-            rows = Connection.objects.filter(pk=obj.pk)
-            rows.update(state=ConnectionState.UNKNOWN, message="", checked_at=None)
+        try:
+            connecting.save(obj, actor_of(request))
+        except Undecryptable:
+            # What was stored is lost, and the form has made sure that there is another.
+            Connection.objects.filter(pk=obj.pk).update(token="")
+            connecting.save(obj, actor_of(request))
 
     def delete_row(self, request: HttpRequest, row: Any, reason: str) -> None:
-        moves = row.moves.open().order_by("created_at")
-        if names := list(moves.values_list("job_name", "source_run_name")[:5]):
-            told = ", ".join(f"{job} (run {run})" for job, run in names)
-            count = moves.count()
-            more = f" and {count - len(names)} more" if count > len(names) else ""
-            raise Conflict(
-                f"It has {count} open moves: {told}{more}. Let them end, or cancel them, first."
-            )
-        kept = "Its moves stay on record, so it stays, too. Switch it off instead."
-        if row.moves.exists() or row.relocations.exists():
-            raise Conflict(kept)
-        try:
-            super().delete_row(request, row, reason)
-        except ProtectedError:  # one was planned just now
-            raise Conflict(kept) from None
+        connecting.delete(row, actor_of(request), reason)
 
     @display(description="address", ordering="base_url")
     def address(self, connection: Connection) -> str:
@@ -194,7 +179,7 @@ class ConnectionAdmin(Pausable, Deletable):
 
     @display(description="state", ordering="state")
     def how(self, connection: Connection) -> str:
-        return pill(connection.get_state_display(), TONES.get(connection.state, "idle"))
+        return state("connection", connection.state)
 
     @display(description="token", boolean=True)
     def has_token(self, connection: Any) -> bool:
@@ -222,13 +207,22 @@ class ConnectionAdmin(Pausable, Deletable):
 def told(pause: Pause | None) -> str:
     if pause is None:
         return ""
-    end = f"until {pause.until:%Y-%m-%d %H:%M}" if pause.until else "until resumed"
-    return pill(f"paused {end}", "person")
+    until = pause.until and timezone.localtime(pause.until)
+    end = f"until {until:%Y-%m-%d %H:%M}" if until else "until resumed"
+    return state("config", "paused", f"Paused {end}")
 
 
 @admin.register(Pause)
 class PauseAdmin(ReadOnly):
-    list_display = ("scope", "organization", "how", "reason", "by_name", "until", "created_at")
+    list_display = (
+        "scope",
+        "organization",
+        "how",
+        "reason",
+        "by_name",
+        when("until"),
+        when("created_at"),
+    )
     list_filter = (
         OrganizationFilter.by("connection__organization"),
         ConnectionFilter,
@@ -257,7 +251,7 @@ class PauseAdmin(ReadOnly):
     @display(description="state")
     def how(self, pause: Pause) -> str:
         ended = pause.until and pause.until <= timezone.now()
-        return pill("ended") if ended else pill("paused", "person")
+        return state("config", "disabled", "Ended") if ended else state("config", "paused")
 
     @action(description="Resume", icon="play_circle")
     def resume(

@@ -10,35 +10,33 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
-from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter, RangeDateFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
-from accounts.admin.base import Masses, Question, ReadOnly, actor_of
-from accounts.admin.showing import OrganizationFilter, link, link_to, pill, table
+from accounts.admin.base import Masses, Question, ReadOnly
+from accounts.admin.showing import (
+    SECONDS,
+    ByPersonFilter,
+    DayFilter,
+    OrganizationFilter,
+    link,
+    link_to,
+    moment,
+    pill,
+    state,
+    table,
+    when,
+)
+from accounts.middleware import actor_of
 from config.base import live
 from fallback import moving
 from fallback.admin.connections import ConnectionFilter
-from fallback.models import Move, MoveState, MoveStep, Relocation, StepEvent
-from fallback.models.move import DRIVEN, NEXT
+from fallback.models import Move, MoveState, MoveStep, Relocation
+from fallback.models.move import NEXT
 from fallback.tasks import drive_tick
 
 MOST_STEPS = 100  # shown on a move's page
-STATES: dict[str, str] = dict.fromkeys(DRIVEN, "active") | {
-    MoveState.PLANNED: "idle",
-    MoveState.AWAITING_APPROVAL: "person",
-    MoveState.NEEDS_ATTENTION: "person",
-    MoveState.SUCCEEDED: "good",
-    MoveState.FAILED: "bad",
-}
-EVENTS: dict[str, str] = {
-    StepEvent.ANSWERED: "good",
-    StepEvent.LOST: "warn",
-    StepEvent.REFUSED: "bad",
-    StepEvent.WAITING: "idle",
-    StepEvent.LOOKED: "idle",
-}
 RELOCATIONS: dict[str, str] = {
     Relocation.State.CREATING: "active",
     Relocation.State.ROLLING_OUT: "active",
@@ -64,25 +62,22 @@ CANCEL = Question(
 @admin.register(Move)
 class MoveAdmin(Masses):
     list_display = (
-        "created_at",
+        when("created_at"),
         "run",
-        "job_name",
         "how",
         "reason",
-        "destination_workspace_fqn",
-        "organization",
-        "connection",
-        "hop",
-        "updated_at",
+        "to",
+        "owner",
+        when("updated_at"),
     )
-    list_display_links = ("created_at", "run")
+    list_display_links = ("run",)
     list_filter = (
         OrganizationFilter,
         ConnectionFilter,
         ("state", ChoicesDropdownFilter),
         ("purge_mode", ChoicesDropdownFilter),
-        ("by_person", BooleanRadioFilter),
-        ("created_at", RangeDateFilter),
+        ("by_person", ByPersonFilter),
+        ("created_at", DayFilter),
     )
     search_fields = (
         "^job_name",
@@ -156,9 +151,9 @@ class MoveAdmin(Masses):
         headers = ("time", "state", "event", "attempt", "call", "HTTP", "ms", "request", "message")
         rows = [
             (
-                f"{timezone.localtime(step.created_at):%m-%d %H:%M:%S.%f}"[:-3],
+                moment(step.created_at, f"%m-%d %H:%M:%S.{step.created_at.microsecond // 1000:03}"),
                 step.state,
-                pill(step.get_event_display(), EVENTS.get(step.event, "active")),
+                state("event", step.event, step.get_event_display()),
                 step.attempt,
                 step.call,
                 step.status if step.status is not None else "",
@@ -177,13 +172,21 @@ class MoveAdmin(Masses):
             "all": everything,
         }
 
-    @display(description="run")
-    def run(self, move: Move) -> str:
-        return move.source_run_name
+    @display(description="job and run", header=True)
+    def run(self, move: Move) -> list[str]:
+        return [move.job_name, move.source_run_name]
+
+    @display(description="to")
+    def to(self, move: Move) -> str:
+        return move.destination_workspace_fqn
+
+    @display(description="organization, connection", header=True)
+    def owner(self, move: Move) -> list[object]:
+        return [move.organization, move.connection or "connection deleted"]
 
     @display(description="state")
     def how(self, move: Move) -> str:
-        return pill(move.state, STATES.get(move.state, "idle"))
+        return state("move", move.state)
 
     @display(description="how far")
     def progress(self, move: Move) -> str:
@@ -229,8 +232,9 @@ class MoveAdmin(Masses):
 
 @admin.register(MoveStep)
 class MoveStepAdmin(Masses):
+    has_history = False
     list_display = (
-        "created_at",
+        when("created_at", SECONDS),
         "move_link",
         "state",
         "how",
@@ -243,7 +247,7 @@ class MoveStepAdmin(Masses):
     list_filter = (
         ("state", ChoicesDropdownFilter),
         ("event", ChoicesDropdownFilter),
-        ("created_at", RangeDateFilter),
+        ("created_at", DayFilter),
     )
     search_fields = ("=request_id", "=move__source_run_name")
     search_help_text = "Request id or run"
@@ -264,13 +268,13 @@ class MoveStepAdmin(Masses):
 
     @display(description="event")
     def how(self, step: MoveStep) -> str:
-        return pill(step.get_event_display(), EVENTS.get(step.event, "active"))
+        return state("event", step.event, step.get_event_display())
 
 
 @admin.register(Relocation)
 class RelocationAdmin(ReadOnly):
     list_display = (
-        "created_at",
+        when("created_at"),
         "name",
         "source_version",
         "how",
@@ -279,12 +283,12 @@ class RelocationAdmin(ReadOnly):
         "attempts",
         "message",
     )
-    list_display_links = ("created_at", "name")
+    list_display_links = ("name",)
     list_filter = (
         OrganizationFilter.by("connection__organization_id"),
         ConnectionFilter,
         ("state", ChoicesDropdownFilter),
-        ("created_at", RangeDateFilter),
+        ("created_at", DayFilter),
     )
     search_fields = ("^name", "=source_application_id", "=deployment_id", "=application_id")
     search_help_text = "Name or id"

@@ -7,11 +7,23 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from unfold.contrib.filters.admin import BooleanRadioFilter, RangeDateFilter
+from django.utils.html import format_html_join
+from django.utils.safestring import mark_safe
+from unfold.contrib.filters.admin import BooleanRadioFilter
 from unfold.decorators import action, display
 
-from accounts.admin.base import Question, ReadOnly, actor_of
-from accounts.admin.showing import OrganizationFilter, link, pill, table
+from accounts.admin.base import Question, ReadOnly
+from accounts.admin.showing import (
+    ByPersonFilter,
+    DayFilter,
+    OrganizationFilter,
+    link,
+    pill,
+    state,
+    table,
+    when,
+)
+from accounts.middleware import actor_of
 from accounts.models import Organization
 from config.base import live
 from fallback.forms import SweepForm
@@ -19,7 +31,7 @@ from fallback.models import Sweep
 from fallback.sweep import sweep
 from fallback.tasks import drive_tick, why_idle
 
-MOST_TOLD = 10  # sources or runs in messages
+MOST_TOLD = 20  # sources or runs in messages
 SWEEP = Question(
     title="Sweep now",
     sentence="Looks at every source once and plans the moves of what is stuck. Workers drive them.",
@@ -37,8 +49,9 @@ DRY_RUN = Question(
 @admin.register(Sweep)
 class SweepAdmin(ReadOnly):
     list_display = (
-        "created_at",
+        when("created_at"),
         "organization",
+        "how",
         "by",
         "seen",
         "stuck",
@@ -46,13 +59,14 @@ class SweepAdmin(ReadOnly):
         "left_alone",
         "problems",
         "passes",
-        "finished_at",
+        when("finished_at"),
     )
     list_filter = (
         OrganizationFilter,
-        ("by_person", BooleanRadioFilter),
+        ("by_person", ByPersonFilter),
         ("quiet", BooleanRadioFilter),
-        ("created_at", RangeDateFilter),
+        ("dry_run", BooleanRadioFilter),
+        ("created_at", DayFilter),
     )
     search_fields = ("^by_name",)
     date_hierarchy = "created_at"
@@ -60,13 +74,16 @@ class SweepAdmin(ReadOnly):
     list_before_template = "admin/notice.html"
     actions_list = ["dry_run", "sweep_now"]
     fieldsets = (
-        (None, {"fields": (("organization", "by"), ("created_at", "finished_at", "passes"))}),
+        (
+            None,
+            {"fields": (("organization", "how", "by"), ("created_at", "finished_at", "passes"))},
+        ),
         (
             "Runs",
             {"fields": (("seen", "stuck", "planned"), "left_alone", ("problems", "moves_link"))},
         ),
     )
-    readonly_fields = ("by", "left_alone", "problems", "moves_link")
+    readonly_fields = ("how", "by", "left_alone", "problems", "moves_link")
     change_form_outer_after_template = "admin/fallback/sources.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Sweep]:
@@ -79,7 +96,9 @@ class SweepAdmin(ReadOnly):
         notice = f"Automation starts nothing new. {why}" if why else ""
         return super().changelist_view(request, (extra_context or {}) | {"notice": notice})
 
-    def render_change_form(self, request: HttpRequest, context: Any, **kwargs: Any) -> HttpResponse:
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
         sources = context["original"].sources
         context["sources"] = table(
             ("connection", "workspace", "seen", "stuck", "planned", "left alone", "problem"),
@@ -101,11 +120,19 @@ class SweepAdmin(ReadOnly):
             ("run", "job", "reason", "message"),
             [(run["run"], run["job"], run["reason"], run["message"]) for run in runs],
         )
-        return super().render_change_form(request, context, **kwargs)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     @display(description="by")
     def by(self, found: Sweep) -> str:
         return found.by_name or "system"
+
+    @display(description="state")
+    def how(self, found: Sweep) -> str:
+        if found.finished_at is None:
+            return state("sweep", "running" if found.lease else "waiting")
+        if found.errors:
+            return state("sweep", "errors")
+        return state("sweep", "quiet" if found.quiet else "done", "Dry run" * found.dry_run)
 
     @display(description="left alone")
     def left_alone(self, found: Sweep) -> str:
@@ -135,12 +162,15 @@ class SweepAdmin(ReadOnly):
             found = sweep(organization, actor_of(request), by_person=True, dry_run=True)
             self._tell(request, found, "would be planned")
             runs = [run for source in found.sources for run in source["runs"]]
-            for run in runs[:MOST_TOLD]:
-                why = " ".join(part for part in (run["reason"], run["message"]) if part)
-                self.message_user(request, f"{run['run']} of {run['job']}: {why}", messages.INFO)
+            lines = [
+                f"{run['run']} of {run['job']}: {run['reason']} {run['message']}"
+                for run in runs[:MOST_TOLD]
+            ]
             if len(runs) > MOST_TOLD:
-                more = f"And {len(runs) - MOST_TOLD} more runs."
-                self.message_user(request, more, messages.INFO)
+                lines.append(f"And {len(runs) - MOST_TOLD} more.")
+            if lines:
+                told = format_html_join(mark_safe("<br>"), "{}", ((line,) for line in lines))
+                self.message_user(request, told, messages.INFO)
 
         return self.ask(request, DRY_RUN, do)
 
