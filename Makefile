@@ -55,7 +55,7 @@ migrations: setup  ## fail where a model has changed and no migration says so
 	$(CHECKS) $(PY) manage.py makemigrations --check --dry-run
 
 bench: setup  ## the figures in the README
-	$(PYTEST) -s tests/bench
+	$(PY) -m tests.bench
 
 soak: setup  ## the heavy proofs in their full size (minutes)
 	SOAK=1 $(PYTEST) -m "soak or faults" tests

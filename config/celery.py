@@ -5,9 +5,17 @@ import signal
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init
+from celery.signals import (
+    beat_init,
+    before_task_publish,
+    setup_logging,
+    task_postrun,
+    task_prerun,
+    worker_process_init,
+)
 from django_structlog.celery.steps import DjangoStructLogInitStep
 
+from config import heartbeats
 from config.processes import die_with_parent
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -28,3 +36,19 @@ def keep_our_logging(**_: Any) -> None:
 def die_with_the_worker(**_: Any) -> None:
     """A pool process whose worker was killed would wait for it for ever."""
     die_with_parent(signal.SIGKILL)
+
+
+@task_prerun.connect
+@task_postrun.connect
+def worker_lives(**_: Any) -> None:
+    heartbeats.leave("worker")
+
+
+@beat_init.connect
+def watch_beat(**_: Any) -> None:
+    """In beat's own process only: others send tasks, too."""
+    before_task_publish.connect(beat_lives)
+
+
+def beat_lives(**_: Any) -> None:
+    heartbeats.leave("beat")

@@ -60,19 +60,27 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_celery_beat",
     "django_structlog",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_htmx",
     "config",
     "accounts",
     "fallback",
 ]
 MIDDLEWARE = [
+    "config.request_ids.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.pages.PageMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "accounts.middleware.ActorMiddleware",
+    "accounts.scope.ScopeMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -88,6 +96,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "config.pages.frame",
             ]
         },
     }
@@ -110,8 +119,19 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.redis_url(embedded_socket(DATA_DIR))
 REDIS_EMBEDDED = f"unix://{embedded_socket(DATA_DIR)}" == REDIS_URL
 
+CACHES = {
+    "default": {
+        "BACKEND": "config.base.cache.FailOpen",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "switchyard",
+        "OPTIONS": {"socket_timeout": 0.5, "socket_connect_timeout": 0.5, "retry": None},
+    }
+}
+
 AUTH_USER_MODEL = "accounts.User"
 SILENCED_SYSTEM_CHECKS = ["auth.W004"]  # user names are unique without case: a constraint
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "overview"
 AUTHENTICATION_BACKENDS = ["accounts.backends.EmailOrUsernameBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -188,9 +208,12 @@ LOG_FORMAT = env.choice("LOG_FORMAT", "json" if PRODUCTION else "console", {"jso
 LOGGING_CONFIG = None
 # Tasks carry the request id of their sender; that each ran is worth a line to no one.
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True  # our own middleware has looked at it
 DJANGO_STRUCTLOG_CELERY_DEFAULT_LOG_LEVEL = logging.DEBUG
 logs.configure(LOG_LEVEL, LOG_FORMAT)
 
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PRODUCTION else None
 UNFOLD = {
@@ -198,6 +221,7 @@ UNFOLD = {
     "SITE_HEADER": "Switchyard",
     "SITE_SUBHEADER": "Administration",
     "SITE_SYMBOL": "alt_route",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "config.admin.favicon"}],
     "SHOW_VIEW_ON_SITE": False,
     "LOGIN": {"form": "accounts.forms.SignInForm"},
     "SIDEBAR": {"show_search": True, "navigation": "config.admin.navigation"},
@@ -218,10 +242,67 @@ UNFOLD = {
     },
 }
 
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.authentication.TokenAuthentication",
+        "accounts.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.RoleAllows"],
+    "DEFAULT_PARSER_CLASSES": ["config.base.parsing.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["djangorestframework_camel_case.render.CamelCaseJSONRenderer"],
+    "DEFAULT_PAGINATION_CLASS": "config.base.api.Pages",
+    "DEFAULT_FILTER_BACKENDS": ["config.base.api.Listing"],
+    "DEFAULT_SCHEMA_CLASS": "config.base.schema.Schema",
+    "DEFAULT_METADATA_CLASS": None,
+    "EXCEPTION_HANDLER": "config.base.problems.handle",
+    "NON_FIELD_ERRORS_KEY": "body",
+    "URL_FORMAT_OVERRIDE": None,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+# What is the user's own goes through key for key.
+PASSED_THROUGH = (
+    "config",
+    "configSchema",
+    "config_schema",
+    "input",
+    "output",
+    "values",
+    "labels",
+    "annotations",
+    "env",
+    "manifest",
+    "change",
+    "data",
+)
+JSON_CAMEL_CASE = {
+    "JSON_UNDERSCOREIZE": {
+        "no_underscore_before_number": True,
+        "ignore_fields": PASSED_THROUGH,
+        "ignore_keys": (),
+    }
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Switchyard",
+    "DESCRIPTION": "Keeps work moving across clusters.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/api",
+    "PREPROCESSING_HOOKS": ["config.base.schema.one_of_each"],
+    "POSTPROCESSING_HOOKS": [
+        "config.base.schema.without_marks",
+        "drf_spectacular.contrib.djangorestframework_camel_case.camelize_serializer_fields",
+    ],
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
 OUTBOUND_ALLOW_PRIVATE = env.flag("OUTBOUND_ALLOW_PRIVATE", default=not PRODUCTION)
 TRUEFOUNDRY_ALLOWED_HOSTS = env.list("TRUEFOUNDRY_ALLOWED_HOSTS")
 TRUEFOUNDRY_API_URL = env.url("TRUEFOUNDRY_API_URL", {"http", "https"})
 TF_SERVICE_API_TOKEN = env.text("TF_SERVICE_API_TOKEN")
+TF_USER_API_TOKEN = "" if PRODUCTION else env.text("TF_USER_API_TOKEN")
 SFY_ASSUMED_USER = env.text("SFY_ASSUMED_USER", "truefoundry")
 JOB_FALLBACK_ENABLED = env.flag("JOB_FALLBACK_ENABLED")
 JOB_FALLBACK_STUCK_THRESHOLD_MINUTES = env.number(
@@ -234,4 +315,5 @@ JOB_FALLBACK_TRIGGER_RETRY_DELAY_MS = env.number(
 JOB_FALLBACK_TRIGGER_DELAY_MS = env.number("JOB_FALLBACK_TRIGGER_DELAY_MS", 0, 0, 300_000)
 FALLBACK_CONCURRENCY = env.number("FALLBACK_CONCURRENCY", 16, 1, 256)
 FALLBACK_MAX_MOVES_PER_SWEEP = env.number("FALLBACK_MAX_MOVES_PER_SWEEP", 500, 0, 1_000_000)
+METRICS_TOKEN = env.text("METRICS_TOKEN")
 BOOTSTRAP_PASSWORD = env.text("BOOTSTRAP_PASSWORD")

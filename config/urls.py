@@ -1,12 +1,17 @@
 from django.contrib import admin
-from django.urls import path
-from django.views.generic import RedirectView
+from django.urls import include, path
 
-from config.health import health
+from config.metrics import metrics
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
     path("admin/", admin.site.urls),
-    path("api/health", health, name="health"),
-    path("api/health/", health),
+    path("", include("accounts.urls")),
+    path("", include("fallback.urls")),
+    path("api/v1/", include("config.api", namespace="api-v1")),
+    path("api/", include("config.api", namespace="api")),
+    path("metrics", metrics, name="metrics"),
 ]
+# Under /api/ these answer as the API does.
+handler400 = "config.base.problems.bad_request"
+handler404 = "config.base.problems.not_found"
+handler500 = "config.base.problems.server_error"

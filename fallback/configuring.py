@@ -1,5 +1,6 @@
 """Saving configs: look up what they name at the remote, refuse loops, keep them whole."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,7 @@ FIELDS = (
     "max_hops",
     "cooldown_minutes",
 )
+Connect = Callable[[Connection], TrueFoundry]
 
 
 @dataclass(slots=True)
@@ -137,14 +139,16 @@ def _invalid(config: FallbackConfig, destinations: list[Destination]) -> dict[st
     return errors
 
 
-def look_up_names(config: FallbackConfig, destinations: list[Destination]) -> LookUp:
+def look_up_names(
+    config: FallbackConfig, destinations: list[Destination], connect: Connect = client_of
+) -> LookUp:
     """Fill in names and FQNs from the remote; ids that it does not know are errors."""
     connection = config.connection
     result = LookUp({})
     if not connection.url or not connection.secret:
         result.reached = False
         return result
-    client = client_of(connection)
+    client = connect(connection)
     try:
         _look_up_source(client, config, result.errors)
         for place in destinations:
@@ -240,7 +244,9 @@ def _refuse_loop(config: FallbackConfig, destinations: list[Destination]) -> Non
         )
 
 
-def repair(actor: Actor, configs: list[FallbackConfig] | None = None) -> tuple[int, list[str]]:
+def repair(
+    actor: Actor, configs: list[FallbackConfig] | None = None, connect: Connect = client_of
+) -> tuple[int, list[str]]:
     """Look up every FQN that is missing in `configs` (all that `actor` sees, by default).
 
     Answers how many destinations were repaired, and a sentence for each that could not be.
@@ -254,7 +260,7 @@ def repair(actor: Actor, configs: list[FallbackConfig] | None = None) -> tuple[i
         )
     repaired, problems = 0, []
     for config in configs:
-        client = client_of(config.connection)
+        client = connect(config.connection)
         for place in config.destinations.filter(workspace_fqn=""):
             errors: dict[str, list[str]] = {}
             try:

@@ -1,5 +1,6 @@
 """Connections: what works at the remote and what does not, and remembering it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -95,13 +96,15 @@ def delete(connection: Connection, actor: Actor, reason: str = "") -> None:
         raise Conflict("A move has just been planned with it.", "OpenMoves") from None
 
 
-def test(connection: Connection, actor: Actor) -> list[Finding]:
+def test(
+    connection: Connection, actor: Actor, connect: Callable[[Connection], TrueFoundry] = client_of
+) -> list[Finding]:
     """Try what a move needs that changes nothing, one by one; at most about 10 s each."""
     if not connection.url:
         return [Finding("address", False, "TRUEFOUNDRY_API_URL is not set.")]
     if not connection.secret:
         return [Finding("token", False, "There is no token.")]
-    client = client_of(connection)
+    client = connect(connection)
     try:
         findings = [
             _try("token", lambda: _who(client)),

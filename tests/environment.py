@@ -16,6 +16,7 @@ NAMES = {
     "ENCRYPTION_KEYS",
     "HOST",
     "LOG_FORMAT",
+    "METRICS_TOKEN",
     "NODE_ENV",
     "PORT",
     "PRODUCTION",

@@ -61,7 +61,7 @@ def nudge(task: Any, *args: Any) -> None:
 
 def without_broker(call: Any) -> None:
     """Run `call`; where the broker is away, go on and try it no more for a few seconds."""
-    global _warned_at, _away_until
+    global _away_until
     now = time.monotonic()
     if now < _away_until:
         return
@@ -70,7 +70,15 @@ def without_broker(call: Any) -> None:
     except Exception as error:  # redis, kombu, channels and the OS each raise their own
         with _lock:
             _away_until = now + 10 * settings.BROKER_TIMEOUT
-            warn = now - _warned_at > WARN_SECONDS or not _warned_at
-            _warned_at = now if warn else _warned_at
-        if warn:
-            log.warning("broker_away", error=type(error).__name__)
+        tell_away(error)
+
+
+def tell_away(error: BaseException) -> None:
+    """Log that the broker is away: once a minute, however many notice."""
+    global _warned_at
+    now = time.monotonic()
+    with _lock:
+        warn = now - _warned_at > WARN_SECONDS or not _warned_at
+        _warned_at = now if warn else _warned_at
+    if warn:
+        log.warning("broker_away", error=type(error).__name__)

@@ -5,19 +5,32 @@ import signal
 import subprocess
 import tempfile
 import time
+import weakref
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
+import time_machine
+from celery.signals import before_task_publish
 from cryptography.fernet import Fernet
 from django.conf import settings as django_settings
 from django.core.management import call_command
 from django.db import OperationalError
+from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-from config import health, valkey
+from config import celery, health, heartbeats, valkey
 from config.apps import TICKS, make_ticks
+from config.base.cache import FailOpen
 from tests.factories import ConnectionFactory
+
+
+@pytest.fixture(autouse=True)
+def as_if_just_started(monkeypatch):
+    monkeypatch.setattr(FailOpen, "_away_until", 0.0)
+    heartbeats._left.clear()
 
 
 @pytest.fixture
@@ -31,6 +44,8 @@ def broker(settings):
         )
         os.close(lock)
         settings.REDIS_URL = f"unix://{socket}"
+        default = {**settings.CACHES["default"], "LOCATION": settings.REDIS_URL}
+        settings.CACHES = {"default": default}
         try:
             deadline = time.monotonic() + 5
             while not health.broker_answers() and time.monotonic() < deadline:
@@ -44,15 +59,40 @@ def broker(settings):
 
 class TestHealth:
     def test_all_is_well(self, client, db, broker):
+        for name in heartbeats.NAMES:
+            heartbeats.leave(name)
         reply = client.get("/api/health")
         assert reply.status_code == 200
-        assert reply.json() == {"status": "ok", "database": "ok", "broker": "ok"}
+        assert reply.json() == {
+            "status": "ok",
+            "database": "ok",
+            "broker": "ok",
+            "worker": "ok",
+            "beat": "ok",
+            "heartbeats": {"worker": 0, "beat": 0},
+        }
         assert "no-cache" in reply["Cache-Control"]
+
+    def test_a_process_that_shows_no_life_is_told(self, client, db, broker):
+        heartbeats.leave("beat")
+        told = client.get("/api/health").json()
+        assert (told["status"], told["worker"], told["beat"]) == ("degraded", "unknown", "ok")
+        with time_machine.travel(timezone.now() + timedelta(minutes=5), tick=False):
+            told = client.get("/api/v1/health/").json()
+        assert (told["status"], told["beat"]) == ("degraded", "late")
+        assert told["heartbeats"]["beat"] >= 299
 
     def test_without_the_broker_it_is_degraded(self, client, db):
         reply = client.get("/api/health/")
         assert reply.status_code == 200
-        assert reply.json() == {"status": "degraded", "database": "ok", "broker": "error"}
+        assert reply.json() == {
+            "status": "degraded",
+            "database": "ok",
+            "broker": "error",
+            "worker": "unknown",
+            "beat": "unknown",
+            "heartbeats": {"worker": None, "beat": None},
+        }
 
     def test_a_broker_that_hangs_costs_little(self, client, db, broker):
         broker.send_signal(signal.SIGSTOP)
@@ -61,20 +101,87 @@ class TestHealth:
         assert time.monotonic() - began < 1.5
 
     def test_without_the_database_it_is_unavailable(self, client, monkeypatch):
-        class Away:
-            def cursor(self):
-                raise OperationalError("connection to 192.0.2.7 failed: password=hunter2")
-
         monkeypatch.setattr(health, "connection", Away())
         reply = client.get("/api/health")
         assert reply.status_code == 503
-        assert reply.json() == {"status": "error", "database": "error", "broker": "error"}
+        told = reply.json()
+        assert (told["status"], told["database"], told["broker"]) == ("error", "error", "error")
+        assert "hunter2" not in reply.content.decode()
 
     def test_it_only_reads(self, client, db):
-        assert client.post("/api/health").status_code == 405
+        for path in ("health", "health/live", "health/ready"):
+            assert client.post(f"/api/{path}").status_code == 405
 
-    def test_the_front_door_leads_to_the_admin(self, client, db):
-        assert client.get("/").headers["Location"] == "/admin/"
+
+class TestReady:
+    @pytest.fixture(autouse=True)
+    def anew(self, monkeypatch):
+        monkeypatch.setattr(health.Ready, "migrated", False)
+
+    def test_with_all_migrations(self, client, db):
+        assert client.get("/api/health/ready").json() == {"status": "ok"}
+        assert health.Ready.migrated
+
+    def test_not_without_one(self, client, db, monkeypatch):
+        monkeypatch.setattr(health, "missing_migrations", lambda: 1)
+        reply = client.get("/api/health/ready")
+        assert (reply.status_code, reply.json()["reason"]) == (503, "MigrationsMissing")
+
+    def test_not_without_the_database(self, client, monkeypatch):
+        monkeypatch.setattr(health, "connection", Away())
+        reply = client.get("/api/health/ready")
+        assert (reply.status_code, reply.json()["reason"]) == (503, "DatabaseAway")
+
+    def test_alive_whatever_is_away(self, client):
+        assert client.get("/api/health/live").json() == {"status": "ok"}
+
+
+class Away:
+    def cursor(self):
+        raise OperationalError("connection to 192.0.2.7 failed: password=hunter2")
+
+
+class TestHeartbeats:
+    def test_a_worker_leaves_one_with_each_task_and_beat_with_each_tick(self, monkeypatch):
+        left: list[str] = []
+        monkeypatch.setattr(heartbeats, "leave", left.append)
+        celery.worker_lives(task_id="x")
+        celery.beat_lives(sender="x")
+        assert left == ["worker", "beat"]
+
+    def test_only_beat_speaks_for_beat(self):
+        assert celery.beat_lives not in live_receivers(before_task_publish)
+        celery.watch_beat()
+        try:
+            assert celery.beat_lives in live_receivers(before_task_publish)
+        finally:
+            before_task_publish.disconnect(celery.beat_lives)
+
+    def test_saying_it_often_costs_nothing(self, monkeypatch):
+        said: list[str] = []
+        monkeypatch.setattr(heartbeats, "cache", Recorder(said))
+        for _ in range(5):
+            heartbeats.leave("worker")
+            heartbeats.leave("beat")
+        assert said == ["heartbeat:worker", "heartbeat:beat"]
+
+
+class Recorder:
+    def __init__(self, said: list[str]) -> None:
+        self.set = lambda key, *_: said.append(key)
+
+
+def live_receivers(signal_: Any) -> list[Any]:
+    return [receiver for _, reference in signal_.receivers if (receiver := alive(reference))]
+
+
+def alive(reference: Any) -> Any:
+    return reference() if isinstance(reference, weakref.ref) else reference
+
+
+class TestFrontDoor:
+    def test_it_asks_who_is_there(self, client, db):
+        assert client.get("/").headers["Location"].startswith("/sign-in/")
 
 
 class TestValkey:

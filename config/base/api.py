@@ -1,0 +1,229 @@
+"""What every endpoint of the API shares: lists in pages, order, search, and strict parameters."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from typing import Any, ClassVar, cast
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+from django.db.models import Q, QuerySet
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.filters import BaseFilterBackend
+from rest_framework.pagination import LimitOffsetPagination
+from rest_framework.request import Request
+from rest_framework.routers import SimpleRouter
+from rest_framework.views import APIView
+
+from config.base.casing import camel, snake
+from config.base.parameters import (
+    LARGEST,
+    TEXT,
+    Filters,
+    Given,
+    Parameter,
+    given_to,
+    whole,
+)
+
+LIMIT, MOST_ROWS = 100, 500
+MOST_TERMS = 10
+
+
+class Strict(APIView):
+    """A view that refuses query parameters it does not know."""
+
+    given: Given
+
+    def known_parameters(self) -> list[Parameter]:
+        """Of the action that is under way."""
+        return []
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if getattr(self, "action", "") is None or request.method == "OPTIONS":
+            return  # no such method here, which is told next
+        known = {parameter.name: parameter for parameter in self.known_parameters()}
+        self.given = given_to(request.GET, known)
+
+    def parameter(self, name: str) -> Any:
+        """The value of a parameter that may be given once, or None."""
+        known = {parameter.name: parameter for parameter in self.known_parameters()}
+        return known[name].value(self.given)
+
+
+class Pages(LimitOffsetPagination):
+    """`{count, next, previous, results}`."""
+
+    default_limit, max_limit = LIMIT, MOST_ROWS
+    parameters = (
+        Parameter("limit", whole(1, MOST_ROWS, LIMIT), "How many rows at most."),
+        Parameter("offset", whole(0, LARGEST, 0), "How many rows to leave out."),
+    )
+
+    def paginate_queryset(
+        self, queryset: Any, request: Request, view: APIView | None = None
+    ) -> list[Any] | None:
+        given = cast(Strict, view).given
+        self.request = request
+        limit, offset = (parameter.value(given) for parameter in self.parameters)
+        self.limit, self.offset = limit or LIMIT, offset or 0
+        self.count = self.get_count(queryset)
+        if self.offset >= self.count:
+            return []
+        return list(queryset[self.offset : self.offset + self.limit])
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        link = {"type": ["string", "null"], "format": "uri"}
+        return {
+            "type": "object",
+            "required": ["count", "next", "previous", "results"],
+            "properties": {
+                "count": {"type": "integer", "minimum": 0},
+                "next": link,
+                "previous": link,
+                "results": schema,
+            },
+        }
+
+
+class Listed(Strict):
+    """A view with a list. What it may be filtered, searched and ordered by is told here."""
+
+    filters: ClassVar[type[Filters] | None] = None
+    search_fields: ClassVar[Sequence[str]] = ()
+    ordering_fields: ClassVar[Mapping[str, str]] = {}  # the API's name: the model's
+    ordering: ClassVar[Sequence[str]] = ("-created_at", "-id")
+
+    def list_parameters(self) -> list[Parameter]:
+        found = list(Pages.parameters)
+        if self.filters:
+            found += self.filters.parameters()
+        if self.search_fields:
+            names = ", ".join(camel(name.rpartition("__")[2]) for name in self.search_fields)
+            found.append(Parameter("search", TEXT, f"Words to find in: {names}.", many=True))
+        if self.ordering_fields:
+            names = ", ".join(camel(name) for name in self.ordering_fields)
+            text = f"By {names}; '-' before a name turns it round, commas separate several."
+            found.append(Parameter("ordering", TEXT, text, many=True))
+        return found
+
+
+class Listing(BaseFilterBackend):
+    """Filters, searches and orders the rows of a `Listed` view."""
+
+    def filter_queryset(
+        self, request: Request, queryset: QuerySet[Any], view: APIView
+    ) -> QuerySet[Any]:
+        if not isinstance(view, Listed):
+            raise ImproperlyConfigured(f"{type(view).__name__} is not Listed.")
+        if getattr(view, "action", "list") != "list":
+            return queryset  # one row
+        if view.filters:
+            queryset = view.filters(view.given, queryset, request=request).rows()
+        return self._ordered(self._searched(queryset, view), view)
+
+    def _searched(self, queryset: QuerySet[Any], view: Listed) -> QuerySet[Any]:
+        """All words of a search; any of the searches where there are several."""
+        found = Q()
+        for text in view.given.getlist("search"):
+            every = Q()
+            for term in text.split()[:MOST_TERMS]:
+                every &= Q(
+                    *((f"{name}__icontains", term) for name in view.search_fields),
+                    _connector=Q.OR,
+                )
+            found |= every
+        return queryset.filter(found)
+
+    def _ordered(self, queryset: QuerySet[Any], view: Listed) -> QuerySet[Any]:
+        wanted = [part for text in view.given.getlist("ordering") for part in text.split(",")]
+        order = []
+        for part in filter(None, map(str.strip, wanted)):
+            name = snake(part.removeprefix("-"))
+            if name not in view.ordering_fields:
+                names = ", ".join(camel(known) for known in view.ordering_fields)
+                raise ValidationError({"ordering": [f"Choose from {names}."]})
+            order.append(f"{'-' * part.startswith('-')}{view.ordering_fields[name]}")
+        if not order:
+            return queryset.order_by(*view.ordering)
+        named = {one.removeprefix("-") for one in order}
+        # The id last, always: rows that are alike must not change places between two pages.
+        rest = [one for one in view.ordering[-1:] if one.removeprefix("-") not in named]
+        return queryset.order_by(*order, *rest)
+
+
+class Body(serializers.Serializer[Any]):
+    """A request's body. Unknown fields are refused.
+
+    Those in `told` are left alone: what an answer holds may come back with the next PUT.
+    """
+
+    told: ClassVar[frozenset[str]] = frozenset()
+
+    def to_internal_value(self, data: Any) -> Any:
+        unknown = {}
+        if isinstance(data, Mapping):
+            names = ", ".join(sorted(camel(str(name)) for name in self.fields))
+            unknown = {
+                str(name)[:100]: [f"Unknown field. Known here: {names}."]
+                for name in data
+                if name not in self.fields and name not in self.told
+            }
+        try:
+            value = super().to_internal_value(data)
+        except ValidationError as error:
+            if isinstance(error.detail, dict):
+                raise ValidationError({**error.detail, **unknown}) from None
+            raise
+        if unknown:
+            raise ValidationError(unknown)
+        return value
+
+
+def read(body: Body) -> dict[str, Any]:
+    """What was given, once it is known to be good. Raises ValidationError."""
+    body.is_valid(raise_exception=True)
+    return dict(body.validated_data)
+
+
+class Moment(serializers.DateTimeField):
+    """UTC on the wire, whatever zone a page's reader is in."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(default_timezone=UTC, **kwargs)
+
+
+class Shown(serializers.ModelSerializer[Any]):
+    """A row as the API tells it."""
+
+    serializer_field_mapping = serializers.ModelSerializer.serializer_field_mapping | {
+        models.DateTimeField: Moment
+    }
+
+    def get_fields(self) -> dict[str, Any]:
+        fields = super().get_fields()
+        for field in fields.values():
+            field.read_only = True
+        return fields
+
+
+class Router(SimpleRouter):
+    """Addresses with and without a slash at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trailing_slash = "/?"
+
+
+__all__ = [
+    "Body",
+    "Listed",
+    "Listing",
+    "Moment",
+    "Pages",
+    "Router",
+    "Shown",
+    "Strict",
+    "read",
+]

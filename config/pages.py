@@ -1,0 +1,194 @@
+"""What every page shares: its headers, theme and time zone, and the frame around it."""
+
+import zoneinfo
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
+
+from accounts.models import Organization
+from accounts.scope import PageRequest, choosable
+from config.base.actor import Actor
+from fallback.models import Move, MoveState
+from fallback.outlook import next_sweep_at
+from fallback.tasks import why_idle
+
+STRICT = "; ".join(
+    [
+        "default-src 'none'",
+        *(f"{kind}-src 'self'" for kind in ("script", "style", "img", "font", "connect")),
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+# Alpine in the admin and Swagger in the documentation evaluate and inline; still same-origin.
+LOOSE = "; ".join(
+    [
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data:",
+        "form-action 'self'",
+        "base-uri 'self'",
+        "frame-ancestors 'none'",
+    ]
+)
+LOOSE_PATHS = ("/admin/", "/api/docs", "/api/v1/docs")
+ZONE_COOKIE, THEME_COOKIE = "zone", "theme"
+THEMES = {"light": "light", "dark": "dark", "system": "as the system"}
+
+
+class PageMiddleware:
+    """Sets the headers of every answer, and the reader's time zone for the time of a request."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with timezone.override(zone_of(request)):
+            response = self.get_response(request)
+        if request.headers.get("HX-Request") and _leads_to_sign_in(response):
+            # A fragment must not be replaced by the page to sign in: the whole page goes there.
+            back = urlsplit(request.headers.get("HX-Current-URL", "")).path or reverse("overview")
+            where = redirect_to_login(back).url
+            response = HttpResponse(status=401, headers={"HX-Redirect": where})
+        loose = request.path.startswith(LOOSE_PATHS)
+        response.headers.setdefault("Content-Security-Policy", LOOSE if loose else STRICT)
+        if response.headers.get("Content-Type", "").startswith("text/html"):
+            # Pages are somebody's own, and true for a moment only.
+            response.headers.setdefault("Cache-Control", "private, no-cache")
+        return response
+
+
+def _leads_to_sign_in(response: HttpResponse) -> bool:
+    return urlsplit(response.headers.get("Location", "")).path == reverse("sign-in")
+
+
+def zone_of(request: HttpRequest) -> zoneinfo.ZoneInfo:
+    """The reader's zone, which zone.js writes into a cookie; UTC without."""
+    name = unquote(request.COOKIES.get(ZONE_COOKIE, ""))[:64]
+    try:
+        return zoneinfo.ZoneInfo(name or "UTC")
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return zoneinfo.ZoneInfo("UTC")
+
+
+@dataclass(frozen=True)
+class Link:
+    """A line of the navigation. `names` are the URL names that belong to it."""
+
+    label: str
+    icon: str
+    name: str
+    names: tuple[str, ...] = ()
+
+    @property
+    def url(self) -> str:
+        return reverse(self.name)
+
+
+NAVIGATION = (
+    ("", (Link("Overview", "layout-grid", "overview"),)),
+    (
+        "Fallback",
+        (
+            Link("Moves", "split", "moves", ("move",)),
+            Link(
+                "Configs",
+                "sliders-horizontal",
+                "configs",
+                ("config", "config-new", "config-edit", "config-fields"),
+            ),
+            Link("Sweeps", "radar", "sweeps", ("sweep",)),
+            Link(
+                "Connections",
+                "plug",
+                "connections",
+                ("connection", "connection-new", "connection-edit", "connection-test"),
+            ),
+        ),
+    ),
+    ("Organization", (Link("Activity", "activity", "activity"),)),
+)
+
+
+def frame(request: PageRequest) -> dict[str, Any]:
+    """The template context of base.html; looked up only where it is used."""
+    return {"frame": SimpleLazyObject(lambda: Frame(request))}
+
+
+class Frame:
+    def __init__(self, request: PageRequest) -> None:
+        self.request = request
+        match = request.resolver_match
+        self.here = match.url_name if match else ""
+        self.signed_in = request.user.is_authenticated
+
+    @property
+    def theme(self) -> str:
+        """'light', 'dark', or '' where the system decides: rendered, so that nothing flashes."""
+        found = self.request.COOKIES.get(THEME_COOKIE, "")
+        return found if found in ("light", "dark") else ""
+
+    @property
+    def themes(self) -> list[tuple[str, str, bool]]:
+        now = self.theme or "system"
+        return [(name, label, name == now) for name, label in THEMES.items()]
+
+    @property
+    def navigation(self) -> list[tuple[str, list[dict[str, Any]]]]:
+        return [
+            (
+                heading,
+                [
+                    {
+                        "link": link,
+                        "here": self.here in (link.name, *link.names),
+                        "waiting": self.needs_a_person if link.name == "moves" else 0,
+                    }
+                    for link in links
+                ],
+            )
+            for heading, links in NAVIGATION
+        ]
+
+    @property
+    def needs_a_person(self) -> int:
+        waiting = (MoveState.NEEDS_ATTENTION, MoveState.AWAITING_APPROVAL)
+        return Move.objects.visible_to(self.request.reader).filter(state__in=waiting).count()
+
+    @property
+    def section(self) -> str:
+        """Where a choice of organization leads: the list that this page belongs to."""
+        for _, links in NAVIGATION:
+            for link in links:
+                if self.here in (link.name, *link.names):
+                    return link.url
+        return reverse("overview")
+
+    @property
+    def organizations(self) -> list[tuple[Organization, str]]:
+        """Those to choose among, with the reader's role in each."""
+        actor: Actor = self.request.actor
+        return [(o, actor.roles.get(o.pk, "superuser")) for o in choosable(self.request)]
+
+    @property
+    def organization(self) -> Organization | None:
+        return self.request.organization
+
+    @property
+    def idle(self) -> str:
+        """Why nothing is moved by itself, or ''."""
+        return why_idle()
+
+    @property
+    def next_sweep_at(self) -> datetime | None:
+        return next_sweep_at()

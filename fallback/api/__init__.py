@@ -1,0 +1,1 @@
+"""The API of the fallback: split by subject."""

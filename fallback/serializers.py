@@ -1,0 +1,368 @@
+"""What the API tells of the fallback. Inputs and manifests of jobs are never told."""
+
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.models import Q
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from config.base.api import Moment, Shown
+from fallback.models import (
+    Connection,
+    Destination,
+    FallbackConfig,
+    Move,
+    MoveState,
+    MoveStep,
+    Pause,
+    Sweep,
+)
+
+# Configs and pauses
+
+
+class SourceShown(Shown):
+    cluster_id = serializers.CharField(source="source_cluster_id")
+    workspace_id = serializers.CharField(source="source_workspace_id")
+    workspace_name = serializers.CharField(source="source_workspace_name")
+    job_id = serializers.SerializerMethodField(help_text="null: every job.")
+    job_name = serializers.CharField(source="source_job_name")
+
+    class Meta:
+        model = FallbackConfig
+        fields = ("cluster_id", "workspace_id", "workspace_name", "job_id", "job_name")
+
+    def get_job_id(self, config: FallbackConfig) -> str | None:
+        return config.source_job_id or None
+
+
+class DestinationShown(Shown):
+    class Meta:
+        model = Destination
+        fields = ("cluster_id", "workspace_id", "workspace_fqn", "enabled", "max_open_moves")
+
+
+class PauseShown(Shown):
+    scope = serializers.SerializerMethodField()
+    by = serializers.CharField(source="by_name")
+
+    class Meta:
+        model = Pause
+        fields = (
+            "id",
+            "scope",
+            "connection_id",
+            "config_id",
+            "reason",
+            "until",
+            "by",
+            "created_at",
+        )
+
+    @extend_schema_field(serializers.ChoiceField(["everything", "connection", "config"]))
+    def get_scope(self, pause: Pause) -> str:
+        if pause.config_id:
+            return "config"
+        return "connection" if pause.connection_id else "everything"
+
+
+class ActivePauses:
+    """Which pause stops each of some configs now: one query for all of them."""
+
+    def __init__(self, configs: Iterable[FallbackConfig]) -> None:
+        configs = list(configs)
+        everything = Q(connection=None, config=None)
+        connections = Q(connection__in={config.connection_id for config in configs})
+        those = Q(config__in=[config.pk for config in configs])
+        self.everything: Pause | None = None
+        self.by_scope: dict[uuid.UUID, Pause] = {}
+        if not configs:
+            return
+        for pause in Pause.objects.active(timezone.now()).filter(everything | connections | those):
+            if scope := pause.connection_id or pause.config_id:
+                self.by_scope[scope] = pause
+            else:
+                self.everything = pause
+
+    def of(self, config: FallbackConfig) -> Pause | None:
+        """The most general one."""
+        found = self.by_scope.get(config.connection_id) or self.by_scope.get(config.pk)
+        return self.everything or found
+
+
+# Needs `pauses` in its context, and `connection` and `destinations` loaded.
+class ConfigShown(Shown):
+    """Where stuck runs of a workspace, or of one job in it, go."""
+
+    source = SourceShown(source="*")  # type: ignore[assignment]
+    destination = serializers.SerializerMethodField(help_text="The first of `destinations`.")
+    destinations = DestinationShown(many=True)
+    needs_repair = serializers.BooleanField()
+    paused = serializers.SerializerMethodField()
+    pause = serializers.SerializerMethodField(help_text="What stops it now.")
+    created_by = serializers.CharField(source="created_by_name")
+
+    class Meta:
+        model = FallbackConfig
+        fields = (
+            "id",
+            "organization_id",
+            "connection_id",
+            "source",
+            "destination",
+            "destinations",
+            "stuck_threshold_minutes",
+            "statuses",
+            "mode",
+            "purge_mode",
+            "enabled",
+            "max_hops",
+            "cooldown_minutes",
+            "needs_repair",
+            "paused",
+            "pause",
+            "created_by",
+            "created_at",
+            "updated_at",
+        )
+
+    @extend_schema_field(DestinationShown(allow_null=True))
+    def get_destination(self, config: FallbackConfig) -> Any:
+        places = list(config.destinations.all())
+        return DestinationShown(places[0]).data if places else None
+
+    def get_paused(self, config: FallbackConfig) -> bool:
+        return self._pause(config) is not None
+
+    @extend_schema_field(PauseShown(allow_null=True))
+    def get_pause(self, config: FallbackConfig) -> Any:
+        found = self._pause(config)
+        return PauseShown(found).data if found else None
+
+    def _pause(self, config: FallbackConfig) -> Pause | None:
+        pauses: ActivePauses = self.context["pauses"]
+        return pauses.of(config)
+
+
+class RepairShown(serializers.Serializer[Any]):
+    repaired = serializers.IntegerField(help_text="How many destinations got their FQN.")
+    problems = serializers.ListField(child=serializers.CharField())
+    needs_repair = serializers.BooleanField(help_text="Whether something is still missing.")
+
+
+# Connections
+
+
+class ConnectionShown(Shown):
+    """Never its token."""
+
+    has_token = serializers.BooleanField()
+
+    class Meta:
+        model = Connection
+        fields = (
+            "id",
+            "organization_id",
+            "name",
+            "base_url",
+            "has_token",
+            "assumed_user",
+            "enabled",
+            "from_environment",
+            "state",
+            "message",
+            "checked_at",
+            "created_at",
+            "updated_at",
+        )
+
+
+class FindingShown(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    works = serializers.BooleanField()
+    message = serializers.CharField()
+
+
+class TestShown(serializers.Serializer[Any]):
+    works = serializers.BooleanField()
+    findings = FindingShown(many=True)
+
+
+# Moves
+
+
+class MoveSourceShown(Shown):
+    cluster_id = serializers.CharField(source="source_cluster_id")
+    workspace_id = serializers.CharField(source="source_workspace_id")
+    application_id = serializers.CharField(source="source_application_id")
+    version = serializers.CharField(source="source_version")
+    deployment_id = serializers.CharField(source="source_deployment_id")
+    run_id = serializers.CharField(source="source_run_id")
+    run_name = serializers.CharField(source="source_run_name")
+    status = serializers.CharField(source="source_status")
+    created_at = Moment(source="source_created_at")
+
+    class Meta:
+        model = Move
+        fields = (
+            "cluster_id",
+            "workspace_id",
+            "application_id",
+            "version",
+            "deployment_id",
+            "run_id",
+            "run_name",
+            "status",
+            "created_at",
+        )
+
+
+class MoveDestinationShown(Shown):
+    cluster_id = serializers.CharField(source="destination_cluster_id")
+    workspace_id = serializers.CharField(source="destination_workspace_id")
+    workspace_fqn = serializers.CharField(source="destination_workspace_fqn")
+    deployment_id = serializers.CharField(source="destination_deployment_id")
+    run_id = serializers.CharField(source="destination_run_id")
+    run_name = serializers.CharField(source="destination_run_name")
+
+    class Meta:
+        model = Move
+        fields = (
+            "cluster_id",
+            "workspace_id",
+            "workspace_fqn",
+            "deployment_id",
+            "run_id",
+            "run_name",
+        )
+
+
+class MoveShown(Shown):
+    source = MoveSourceShown(source="*")  # type: ignore[assignment]
+    destination = MoveDestinationShown(source="*")
+    can_retry = serializers.SerializerMethodField()
+    can_cancel = serializers.SerializerMethodField(
+        help_text="Not once a trigger was sent: the move is then finished."
+    )
+
+    class Meta:
+        model = Move
+        fields = (
+            "id",
+            "organization_id",
+            "connection_id",
+            "config_id",
+            "sweep_id",
+            "state",
+            "reason",
+            "message",
+            "attempts",
+            "job_name",
+            "source",
+            "destination",
+            "purge_mode",
+            "lineage",
+            "hop",
+            "by_person",
+            "can_retry",
+            "can_cancel",
+            "created_at",
+            "updated_at",
+            "next_attempt_at",
+            "finished_at",
+        )
+
+    def get_can_retry(self, move: Move) -> bool:
+        return move.state in (MoveState.FAILED, MoveState.NEEDS_ATTENTION)
+
+    def get_can_cancel(self, move: Move) -> bool:
+        return not move.finished_at and not move.past_the_point
+
+
+class StepShown(Shown):
+    class Meta:
+        model = MoveStep
+        fields = (
+            "state",
+            "event",
+            "attempt",
+            "call",
+            "request_id",
+            "status",
+            "milliseconds",
+            "message",
+            "created_at",
+        )
+
+
+class MoveWithSteps(MoveShown):
+    steps = StepShown(many=True)
+
+    class Meta(MoveShown.Meta):
+        fields = (*MoveShown.Meta.fields, "steps")  # type: ignore[assignment]
+
+
+# Sweeps
+
+
+class SweepShown(Shown):
+    state = serializers.SerializerMethodField()
+    by = serializers.CharField(source="by_name")
+    skipped = serializers.DictField(
+        child=serializers.IntegerField(), help_text="How many runs, by the reason."
+    )
+
+    class Meta:
+        model = Sweep
+        fields = (
+            "id",
+            "organization_id",
+            "state",
+            "dry_run",
+            "by_person",
+            "by",
+            "passes",
+            "seen",
+            "stuck",
+            "planned",
+            "skipped",
+            "errors",
+            "created_at",
+            "finished_at",
+        )
+
+    @extend_schema_field(serializers.ChoiceField(["Waiting", "Running", "Finished"]))
+    def get_state(self, sweep: Sweep) -> str:
+        if sweep.finished_at:
+            return "Finished"
+        return "Running" if sweep.lease else "Waiting"
+
+
+class RunLeftShown(serializers.Serializer[Any]):
+    run = serializers.CharField()
+    job = serializers.CharField()
+    reason = serializers.CharField()
+    message = serializers.CharField()
+
+
+class SweepSourceShown(serializers.Serializer[Any]):
+    connection = serializers.CharField()
+    cluster_id = serializers.CharField(source="clusterId")
+    workspace_id = serializers.CharField(source="workspaceId")
+    seen = serializers.IntegerField()
+    stuck = serializers.IntegerField()
+    planned = serializers.IntegerField()
+    skipped = serializers.DictField(child=serializers.IntegerField())
+    error = serializers.CharField()
+    message = serializers.CharField()
+    runs = RunLeftShown(many=True, help_text="Examples of what was left alone, and why.")
+
+
+class SweepWithSources(SweepShown):
+    sources = SweepSourceShown(many=True)
+
+    class Meta(SweepShown.Meta):
+        fields = (*SweepShown.Meta.fields, "sources")  # type: ignore[assignment]

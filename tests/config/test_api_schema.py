@@ -1,0 +1,69 @@
+"""The API's description of itself."""
+
+import re
+from io import StringIO
+
+import pytest
+from django.contrib.staticfiles import finders
+from django.core.management import call_command
+from django.test import Client
+
+from accounts.models import Membership
+from fallback.models import Connection
+from tests.calling import Caller
+from tests.factories import ConnectionFactory
+
+pytestmark = pytest.mark.django_db
+LISTS = ["moves", "sweeps", "fallback-configs", "connections", "pauses", "activity"]
+
+
+@pytest.fixture
+def remote(owner: Membership) -> Connection:
+    return ConnectionFactory.create(organization=owner.organization)
+
+
+@pytest.fixture
+def caller(owner: Membership) -> Caller:
+    return Caller(owner.user)
+
+
+class TestDescription:
+    def test_it_is_made_without_a_warning(self, db):
+        out = StringIO()
+        call_command("spectacular", "--validate", "--fail-on-warn", stdout=out)
+        assert "openapi: 3.1" in out.getvalue()
+
+    def test_it_is_served_to_anybody(self, db):
+        answer = Client().get("/api/schema")
+        found = answer.json()
+        assert answer.headers["Content-Type"] == "application/json"
+        assert found["openapi"].startswith("3.1")
+        assert not [path for path in found["paths"] if path.endswith("/") or "/v1" in path]
+        assert {"token", "session"} == set(found["components"]["securitySchemes"])
+        assert Client().get("/api/schema?format=json").status_code == 200
+
+    def test_names_are_those_of_the_wire(self, db):
+        found = Client().get("/api/schema").json()
+        names = [
+            name
+            for component, schema in found["components"]["schemas"].items()
+            for name in schema.get("properties", ())
+            if component != "TokenIssued"
+        ]
+        names += [
+            parameter["name"]
+            for path in found["paths"].values()
+            for operation in path.values()
+            for parameter in operation.get("parameters", ())
+        ]
+        assert [name for name in names if "_" in name] == []
+
+    def test_swagger_works_offline(self, db):
+        page = Client().get("/api/docs").content.decode()
+        script = Client().get("/api/docs?script=").content.decode()
+        assert not re.search(r"(src|href)=.?(https?:)?//", page + script)
+        assert '"/api/schema"' in script
+        files = re.findall(r'"/static/([^"]+)"', page)
+        assert len(files) >= 4
+        for name in files:
+            assert finders.find(name)

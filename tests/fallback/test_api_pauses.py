@@ -1,0 +1,127 @@
+"""/pauses."""
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from accounts.models import Activity, Membership
+from fallback.models import Connection, Move
+from fallback.simulator.client import Simulator
+from tests.calling import Caller, problem, results
+from tests.factories import ConnectionFactory, UserFactory
+from tests.fallback.factories import FallbackConfigFactory, PauseFactory
+from tests.fallback.simulating import serving
+
+pytestmark = pytest.mark.django_db
+Json = dict[str, Any]
+NOBODY = "http://127.0.0.1:9"
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Simulator]:
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture
+def seeded(simulator: Simulator) -> Json:
+    simulator.reset()
+    return simulator.seed(jobs=2, runsPerJob=1, destinations=2)
+
+
+@pytest.fixture
+def remote(owner: Membership, simulator: Simulator) -> Connection:
+    return ConnectionFactory.create(
+        organization=owner.organization, base_url=simulator.url, token=simulator.token
+    )
+
+
+@pytest.fixture
+def away(owner: Membership) -> Connection:
+    """A control plane that does not answer."""
+    return ConnectionFactory.create(organization=owner.organization, base_url=f"{NOBODY}/api/svc")
+
+
+@pytest.fixture
+def caller(owner: Membership) -> Caller:
+    return Caller(owner.user)
+
+
+def place(found: Json) -> Json:
+    return {"clusterId": found["clusterId"], "workspaceId": found["workspaceId"]}
+
+
+def body_of(seeded: Json, **more: Any) -> Json:
+    return {
+        "source": place(seeded["source"]),
+        "destination": place(seeded["destinations"][0]),
+        **more,
+    }
+
+
+def plain(source: str = "a", destination: str = "b", **more: Any) -> Json:
+    """For a control plane that is not asked."""
+    return {
+        "source": {"clusterId": "one", "workspaceId": source},
+        "destination": {"clusterId": "two", "workspaceId": destination},
+        **more,
+    }
+
+
+class TestPauses:
+    def test_a_connection_and_a_config(self, caller, away, owner):
+        config = FallbackConfigFactory.create(connection=away)
+        for body in ({"connectionId": str(away.pk)}, {"configId": str(config.pk)}):
+            answer = caller.post("pauses", body | {"reason": "upgrade"})
+            assert answer.status_code == 201
+            told = answer.json()
+            assert (told["reason"], told["by"]) == ("upgrade", owner.user.username)
+            assert {name: told[name] for name in body} == body
+            problem(caller.post("pauses", body | {"reason": "again"}), 409, "Paused")
+            assert caller.get(f"pauses/{told['id']}").json() == told
+            assert caller.delete(f"pauses/{told['id']}").status_code == 204
+            problem(caller.delete(f"pauses/{told['id']}"), 404, "NotFound")
+        assert Activity.objects.filter(verb="fallback.resumed").count() == 2
+
+    def test_everything_is_for_superusers(self, caller, owner):
+        problem(caller.post("pauses", {"reason": "x"}), 403, "RoleTooLow")
+        root = Caller(UserFactory.create(is_superuser=True))
+        pause = root.post("pauses", {"reason": "x"}).json()
+        assert pause["scope"] == "everything"
+        assert [row["id"] for row in results(caller.get("pauses"))] == [pause["id"]]
+        slug = owner.organization.slug
+        assert len(results(caller.get("pauses", organization=slug))) == 1
+        problem(caller.delete(f"pauses/{pause['id']}"), 403, "RoleTooLow")
+        assert root.delete(f"pauses/{pause['id']}").status_code == 204
+
+    def test_a_superusers_read_only_token_pauses_nothing(self, db):
+        root = Caller(UserFactory.create(is_superuser=True), read_only=True)
+        problem(root.post("pauses", {"reason": "x"}), 403, "ReadOnlyToken")
+
+    @pytest.mark.parametrize(
+        ("change", "field"),
+        [
+            ({"reason": ""}, "reason"),
+            ({"reason": "x" * 501}, "reason"),
+            ({"until": "2020-01-01T00:00:00Z"}, "until"),
+            ({"until": "tomorrow"}, "until"),
+            ({"connectionId": str(uuid.uuid4())}, "connectionId"),
+            ({"connectionId": None, "configId": str(uuid.uuid4())}, "configId"),
+            ({"configId": str(uuid.uuid4())}, "configId"),
+        ],
+    )
+    def test_a_mistake_is_named(self, caller, away, change, field):
+        body = {"connectionId": str(away.pk), "reason": "x"} | change
+        told = problem(caller.post("pauses", body), 400, "Invalid")
+        assert list(told["errors"]) == [field]
+
+    def test_a_foreign_one_is_unknown(self, caller):
+        foreign = PauseFactory.create(connection=ConnectionFactory.create())
+        problem(caller.get(f"pauses/{foreign.pk}"), 404, "NotFound")
+        problem(caller.delete(f"pauses/{foreign.pk}"), 404, "NotFound")
+        body = {"connectionId": str(foreign.connection_id), "reason": "x"}
+        problem(caller.post("pauses", body), 400, "Invalid")
+        assert results(caller.get("pauses")) == []
+        assert Move.objects.count() == 0

@@ -1,0 +1,108 @@
+"""`manage.py` that ends itself with SIGKILL at its n-th step, or whose leases are short.
+
+A step is what others can see: a committed write, or a call to the remote. They are hooked at the
+border to the libraries (the database's commit, the session's request), so that none is missed.
+
+CRASH_HOW says how it dies: `before` or `after` a step, or `during` a call, which is on its way
+then. For n = 1, 2, 3 … a process dies at step n, with `{}` in its arguments replaced by n, until
+one comes to its end; how many died is printed. LEASE_SECONDS shortens the leases instead.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import count
+from typing import Any
+
+import django
+import requests
+from django.core.management import execute_from_command_line
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+
+from config.processes import die_with_parent
+
+ON_ITS_WAY_SECONDS = 0.02  # let the simulator's latency be several times that
+WRITES = ("INSERT", "UPDATE", "DELETE")
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Fuse:
+    """Counts steps and dies at one of them."""
+
+    def __init__(self, at: int, how: str) -> None:
+        self.at, self.how, self.count = at, how, 0
+        self.lock = threading.Lock()
+
+    def step(self, act: Callable[[], Any]) -> Any:
+        with self.lock:
+            self.count += 1
+            burns = self.count == self.at
+        if burns and self.how == "before":
+            die()
+        if burns and self.how == "during":
+            threading.Timer(ON_ITS_WAY_SECONDS, die).start()
+        result = act()
+        if burns and self.how == "after":
+            die()
+        return result
+
+
+def lay(fuse: Fuse) -> None:
+    """Have all steps go through the fuse."""
+    request = requests.Session.request
+    commit, execute = BaseDatabaseWrapper._commit, CursorWrapper.execute  # type: ignore[attr-defined]
+
+    def called(self: requests.Session, *args: Any, **kwargs: Any) -> Any:
+        return fuse.step(lambda: request(self, *args, **kwargs))
+
+    def committed(self: BaseDatabaseWrapper) -> Any:
+        return fuse.step(lambda: commit(self))
+
+    def executed(self: CursorWrapper, sql: str, params: Any = None) -> Any:
+        if not self.db.in_atomic_block and sql.startswith(WRITES):
+            return fuse.step(lambda: execute(self, sql, params))
+        return execute(self, sql, params)
+
+    requests.Session.request = called  # type: ignore[method-assign]
+    if fuse.how != "during":
+        BaseDatabaseWrapper._commit = committed  # type: ignore[attr-defined]
+        CursorWrapper.execute = executed  # type: ignore[method-assign]
+
+
+def die_at_every_step(how: str, arguments: list[str]) -> None:
+    for at in count(1):
+        pid = os.fork()
+        if not pid:
+            die_with_parent(signal.SIGKILL)
+            lay(Fuse(at, how))
+            execute_from_command_line([argument.format(at) for argument in arguments])
+            os._exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if code != -signal.SIGKILL:
+            sys.stdout.write(f"{at - 1}\n")
+            sys.exit(code)
+
+
+def shorten_leases(seconds: float) -> None:
+    from fallback import moving, relocating
+
+    moving.LEASE = relocating.LEASE = timedelta(seconds=seconds)
+    moving.MARGIN_SECONDS = seconds / 3
+
+
+def main() -> None:
+    os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+    django.setup()
+    arguments = ["manage.py", *sys.argv[1:]]
+    if "LEASE_SECONDS" in os.environ:
+        shorten_leases(float(os.environ["LEASE_SECONDS"]))
+        execute_from_command_line(arguments)
+    else:
+        die_at_every_step(os.environ["CRASH_HOW"], arguments)

@@ -1,0 +1,113 @@
+"""A remote that is away for a while, in whole or in part, and one that refuses the token."""
+
+import time
+
+import pytest
+
+from accounts.models import Activity
+from fallback.models import Connection, Sweep
+from tests.faults.world import Installation, wait_for
+
+pytestmark = pytest.mark.faults
+WRITES = ("create", "trigger", "terminate")
+
+
+def test_down_in_the_middle(world: Installation) -> None:
+    """Every call is cut off, without a word whether it was carried out, for three seconds."""
+    world.sim.settings(latencyMs=30, rolloutSeconds=0.2)
+    world.seed(jobs=8, runsPerJob=5, healthyRuns=4)
+    sweep = world.begin_sweep(timeout=90)
+    wait_for(lambda: len(world.calls("trigger")) > 5)
+    world.sim.faults(
+        {"call": "*", "effect": "lost", "probability": 0.3}, {"call": "*", "effect": "refuse"}
+    )
+    time.sleep(3)
+    world.sim.faults()
+    assert sweep.wait().figures["open"] == 0
+    assert world.verdict() == {"moved": 40}
+    assert world.states() == {"Succeeded": 40}
+
+
+def test_the_simulator_dies_and_starts_again(world: Installation) -> None:
+    """Connections refused, then none of what it knew: here it only has to be survived."""
+    world.seed(jobs=2, runsPerJob=2)
+    world.sim.faults({"call": "*", "effect": "refuse"})
+    swept = world.sweep()
+    assert (swept["seen"], swept["errors"]) == (0, 1)
+    assert Sweep.objects.get().sources[0]["error"] == "Unreachable"
+    world.sim.faults()
+    assert world.sweep()["succeeded"] == 4
+
+
+@pytest.mark.parametrize("effect", ["status", "refuse", "garbage", "truncated"])
+def test_one_bad_page_does_not_cost_a_sweep(world: Installation, effect: str) -> None:
+    """A page that is asked for again; or a source that moves nothing, not half of it."""
+    world.seed(jobs=5, runsPerJob=25)
+    world.sim.faults({"call": "list_runs", "effect": effect, "skip": 1, "times": 1})
+    first = world.manage("sweep", "--json").figures
+    assert first["planned"] in (125, 0)
+    assert first["planned"] == 125 or effect in ("garbage", "truncated")
+    second = world.manage("sweep", "--json").figures
+    assert first["planned"] + second["planned"] == 125
+    assert world.moves().values("source_run_id").distinct().count() == 125
+
+
+def test_terminate_is_down_during_a_whole_sweep(world: Installation) -> None:
+    """Moved runs wait for their end; nothing of them is moved again."""
+    world.seed(jobs=3, runsPerJob=2)
+    world.sim.faults({"call": "terminate", "effect": "status", "status": 503})
+    first = world.sweep(timeout=2)
+    assert (first["planned"], first["succeeded"], first["open"]) == (6, 0, 6)
+    second = world.sweep(timeout=2)
+    assert (second["planned"], second["skipped"]) == (0, {"InProgress": 6})
+    world.sim.faults()
+    world.hurry()
+    assert world.sweep()["succeeded"] == 6
+    assert world.verdict() == {"moved": 6}
+    assert len(world.calls("trigger")) == 6
+
+
+def unauthorized() -> int:
+    return Activity.objects.filter(verb="connection.unauthorized").count()
+
+
+def test_the_token_is_refused_in_the_middle(world: Installation) -> None:
+    """Told once, however many calls it hits; moves go on when it is accepted again."""
+    world.sim.settings(latencyMs=40, rolloutSeconds=0.3)
+    world.seed(jobs=6, runsPerJob=4)
+    first = world.begin_sweep(timeout=4)
+    wait_for(lambda: len(world.calls("trigger")) > 5)
+    world.sim.settings(tokens=["another"])
+    assert first.wait().figures["open"] == 24
+    connection = Connection.objects.get()
+    assert (connection.state, unauthorized()) == ("unauthorized", 1)
+    second = world.sweep(timeout=2)
+    assert (second["planned"], second["errors"], unauthorized()) == (0, 1, 1)
+    assert Sweep.objects.latest("created_at").sources[0]["error"] == "Unauthorized"
+    world.sim.settings(tokens=[world.sim.token], latencyMs=0)
+    world.hurry()
+    assert world.sweep(timeout=90)["open"] == 0
+    assert world.verdict() == {"moved": 24}
+    connection.refresh_from_db()
+    assert (connection.state, unauthorized()) == ("connected", 1)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"effect": "status", "status": 500},
+        {"effect": "status", "status": 403},
+        {"effect": "refuse"},
+        {"effect": "garbage"},
+    ],
+    ids=lambda fault: f"{fault['effect']} {fault.get('status', '')}".strip(),
+)
+def test_one_source_failing_never_stops_another(world: Installation, fault: dict[str, object]) -> None:
+    seeded = world.seed(sourceClusters=3, jobs=2, runsPerJob=2)
+    bad = seeded["sources"][1]["workspaceId"]
+    match = {"workspaceId": bad}
+    world.sim.faults({"call": "list_runs", "match": match, **fault})
+    sweep = world.begin_sweep().wait()
+    assert (sweep.code, sweep.figures["succeeded"], sweep.figures["errors"]) == (1, 8, 1)
+    assert {row["workspaceId"] for row in Sweep.objects.get().sources if row["error"]} == {bad}
+    assert world.verdict() == {"moved": 8, "waiting": 4}

@@ -1,0 +1,63 @@
+"""Rollouts: slow ones are waited for and not slept for, failed ones are not tried again at once."""
+
+import time
+
+import pytest
+
+from tests import needs
+from tests.faults.world import Installation, wait_for
+
+pytestmark = pytest.mark.faults
+SLOW = 20 if needs.soaking() else 3
+
+
+def test_twenty_slow_rollouts_take_little_longer_than_one(world: Installation) -> None:
+    world.sim.settings(rolloutSeconds=SLOW)
+    world.seed(jobs=20, runsPerJob=1)
+    begun = time.monotonic()
+    assert world.sweep(timeout=90)["succeeded"] == 20
+    assert time.monotonic() - begun < SLOW * 1.5 + 6
+    assert world.verdict() == {"moved": 20}
+    assert len(world.calls("create")) == 20
+
+
+def test_a_failed_rollout_is_not_tried_again_at_once(world: Installation) -> None:
+    world.sim.settings(failRollouts=-1)
+    world.seed(jobs=2, runsPerJob=2)
+    swept = world.begin_sweep().wait()
+    assert (swept.code, swept.figures["failed"]) == (1, 4)
+    assert world.states() == {"Failed RolloutFailed": 4}
+    world.sim.settings(failRollouts=0)
+    again = world.sweep()
+    assert (again["planned"], again["skipped"]) == (0, {"Cooldown": 4})
+    assert len(world.calls("create")) == 2
+    assert world.verdict() == {"waiting": 4, "litter": 2}
+
+
+def test_one_failed_rollout_leaves_the_others_alone(world: Installation) -> None:
+    world.sim.settings(failRollouts=1)
+    world.seed(jobs=5, runsPerJob=2)
+    swept = world.sweep()
+    assert (swept["succeeded"], swept["failed"]) == (8, 2)
+    assert world.verdict() == {"moved": 8, "waiting": 2, "litter": 1}
+
+
+def test_a_rollout_survives_the_process_that_began_it(world: Installation) -> None:
+    world.sim.settings(rolloutSeconds=2)
+    world.seed(jobs=3, runsPerJob=2)
+    first = world.begin_sweep()
+    wait_for(lambda: len(world.calls("create")) == 3)
+    first.kill()
+    world.expire_leases()
+    assert world.sweep()["succeeded"] == 6
+    assert len(world.calls("create")) == 3
+    assert world.verdict() == {"moved": 6}
+
+
+def test_a_deployment_that_is_gone_is_made_again(world: Installation) -> None:
+    """Between its rollout and the trigger somebody has taken it down."""
+    world.sim.settings(rolloutSeconds=1)
+    world.seed(jobs=1, runsPerJob=2)
+    world.sim.faults({"call": "trigger", "effect": "status", "status": 404, "times": 1})
+    assert world.sweep()["succeeded"] == 2
+    assert world.verdict() == {"moved": 2}
