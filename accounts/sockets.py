@@ -78,12 +78,8 @@ class Socket(AsyncJsonWebsocketConsumer):
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         await self.send_json({"seq": self.said, "ts": now, "type": kind, "data": data})
 
-    async def receive_json(self, content: Any, **kwargs: Any) -> None:
-        """What clients say means nothing here."""
-
-    @classmethod
-    async def decode_json(cls, text_data: str) -> Any:
-        return None  # and need not be JSON
+    async def receive(self, *args: Any, **kwargs: Any) -> None:
+        """What clients say means nothing here, and need not be JSON."""
 
     async def _renew(self) -> None:
         await asyncio.sleep(random.uniform(0, RENEW_SECONDS))  # not all sockets at once

@@ -17,7 +17,7 @@ from accounts.listing import page_of
 from accounts.models import Activity
 from accounts.scope import PageRequest, page
 
-WEEKS_SIGNED_IN = 2
+SECONDS_SIGNED_IN = 14 * 24 * 60 * 60
 YEAR = 365 * 24 * 60 * 60
 SPANS = {"1": "Last day", "7": "Last 7 days", "30": "Last 30 days", "": "All time"}
 KINDS = {"": "Everyone", "user": "People", "token": "Tokens", "system": "System"}
@@ -51,7 +51,7 @@ class SignIn(auth_views.LoginView):
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
         answer = super().form_valid(form)
         stay = "stay" in self.request.POST
-        self.request.session.set_expiry(timedelta(weeks=WEEKS_SIGNED_IN) if stay else 0)
+        self.request.session.set_expiry(SECONDS_SIGNED_IN if stay else 0)
         return answer
 
 

@@ -6,14 +6,14 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts import activity
 from accounts.models import Organization
 from config.base.actor import Actor
 from fallback import match
-from fallback.looking import client_of
+from fallback.looking import hurried_client_of
 from fallback.match import Edge
 from fallback.models import Connection, Destination, FallbackConfig
 from fallback.truefoundry import Missing, Rejected, TrueFoundry, TrueFoundryError, Workspace
@@ -80,13 +80,33 @@ def save_config(
     the config's own names, and `destinations` for those.
     """
     before = _snapshot(config)
+    if before.get("source_workspace_id") != config.source_workspace_id:
+        config.source_workspace_name = config.source_job_name = ""
     errors = _invalid(config, destinations)
     if not errors and look_up:
         errors = look_up_names(config, destinations).errors
     if errors:
         raise ValidationError(errors)
+    try:
+        _write(config, destinations, actor, before, reason)
+    except IntegrityError:  # somebody else's config, saved in this very moment
+        message = "There is a config for this source already."
+        error = ValidationError(message, code="unique_together")
+        raise ValidationError({"source_workspace_id": error}) from None
+    return config
+
+
+def _write(
+    config: FallbackConfig,
+    destinations: list[Destination],
+    actor: Actor,
+    before: dict[str, Any],
+    reason: str,
+) -> None:
     with transaction.atomic():
         created = config._state.adding
+        # Two saves at once could close a loop together: one connection's configs are saved in turn.
+        Connection.objects.select_for_update().only("pk").get(pk=config.connection_id)
         _refuse_loop(config, destinations)
         config.updated_at = timezone.now() if not created else config.updated_at
         config.save()
@@ -100,7 +120,6 @@ def save_config(
         verb = "config.created" if created else "config.changed"
         change = activity.changed(before, _snapshot(config))
         activity.record(actor, verb, config, config.organization_id, change, reason)
-    return config
 
 
 def _snapshot(config: FallbackConfig) -> dict[str, Any]:
@@ -140,7 +159,7 @@ def _invalid(config: FallbackConfig, destinations: list[Destination]) -> dict[st
 
 
 def look_up_names(
-    config: FallbackConfig, destinations: list[Destination], connect: Connect = client_of
+    config: FallbackConfig, destinations: list[Destination], connect: Connect = hurried_client_of
 ) -> LookUp:
     """Fill in names and FQNs from the remote; ids that it does not know are errors."""
     connection = config.connection
@@ -245,7 +264,7 @@ def _refuse_loop(config: FallbackConfig, destinations: list[Destination]) -> Non
 
 
 def repair(
-    actor: Actor, configs: list[FallbackConfig] | None = None, connect: Connect = client_of
+    actor: Actor, configs: list[FallbackConfig] | None = None, connect: Connect = hurried_client_of
 ) -> tuple[int, list[str]]:
     """Look up every FQN that is missing in `configs` (all that `actor` sees, by default).
 

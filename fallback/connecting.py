@@ -14,7 +14,7 @@ from accounts import activity
 from config.base import live
 from config.base.actor import Actor
 from config.base.problems import Conflict
-from fallback.looking import client_of
+from fallback.looking import hurried_client_of
 from fallback.models import Connection, ConnectionState, Move
 from fallback.truefoundry import TrueFoundry, TrueFoundryError, Unauthorized
 
@@ -33,11 +33,11 @@ class Finding:
 
 def mark(connection: Connection, state: str, message: str) -> bool:
     """Remember what became of the last call; a change is told once, however often it is seen."""
-    changed = (
-        Connection.objects.filter(pk=connection.pk)
-        .exclude(state=state)
-        .update(state=state, message=message[:300], checked_at=timezone.now())
-    )
+    row = Connection.objects.filter(pk=connection.pk)
+    fields = {"message": message[:300], "checked_at": timezone.now()}
+    changed = row.exclude(state=state).update(state=state, **fields)
+    if not changed:
+        row.update(**fields)
     connection.state, connection.message = state, message[:300]
     if changed:
         actor = Actor.system("switchyard")
@@ -64,7 +64,8 @@ def save(connection: Connection, actor: Actor, reason: str = "") -> Connection:
     if before.get("base_url") != after["base_url"] or before.get("token") != after["token"]:
         connection.state, connection.message = STATES.UNKNOWN, ""
     with transaction.atomic():
-        connection.save()
+        # Not the whole row: a sweep may mark its state in this very moment.
+        connection.save(update_fields=None if created else [*after, "state", "message"])
         verb = "connection.created" if created else "connection.changed"
         change = activity.changed(before, after)
         activity.record(actor, verb, connection, connection.organization_id, change, reason)
@@ -97,7 +98,9 @@ def delete(connection: Connection, actor: Actor, reason: str = "") -> None:
 
 
 def test(
-    connection: Connection, actor: Actor, connect: Callable[[Connection], TrueFoundry] = client_of
+    connection: Connection,
+    actor: Actor,
+    connect: Callable[[Connection], TrueFoundry] = hurried_client_of,
 ) -> list[Finding]:
     """Try what a move needs that changes nothing, one by one; at most about 10 s each."""
     if not connection.url:

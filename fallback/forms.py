@@ -17,7 +17,6 @@ from unfold.widgets import (
 
 from accounts.forms import Answer
 from accounts.models import Organization
-from config.base.secrets import Undecryptable
 from fallback import match, naming
 from fallback.models import Connection, Destination, FallbackConfig, Mode, PurgeMode
 from fallback.models.config import NOT_YET
@@ -62,11 +61,7 @@ class ConnectionForm(forms.ModelForm):
     def _post_clean(self) -> None:
         if token := self.cleaned_data.get("new_token"):
             self.instance.token = token
-        try:
-            super()._post_clean()  # type: ignore[misc]
-        except Undecryptable:
-            text = "ENCRYPTION_KEYS lacks the key of the stored token: give the token again."
-            self.add_error("new_token", text)
+        super()._post_clean()  # type: ignore[misc]
 
     def _update_errors(self, errors: ValidationError) -> None:
         if hasattr(errors, "error_dict") and "token" in errors.error_dict:

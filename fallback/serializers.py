@@ -1,7 +1,5 @@
 """What the API tells of the fallback. Inputs and manifests of jobs are never told."""
 
-import uuid
-from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import Q
@@ -69,40 +67,36 @@ class PauseShown(Shown):
         return "connection" if pause.connection_id else "everything"
 
 
-class ActivePauses:
-    """Which pause stops each of some configs now: one query for all of them."""
-
-    def __init__(self, configs: Iterable[FallbackConfig]) -> None:
-        configs = list(configs)
-        everything = Q(connection=None, config=None)
-        connections = Q(connection__in={config.connection_id for config in configs})
-        those = Q(config__in=[config.pk for config in configs])
-        self.everything: Pause | None = None
-        self.by_scope: dict[uuid.UUID, Pause] = {}
-        if not configs:
-            return
-        for pause in Pause.objects.active(timezone.now()).filter(everything | connections | those):
-            if scope := pause.connection_id or pause.config_id:
-                self.by_scope[scope] = pause
-            else:
-                self.everything = pause
-
-    def of(self, config: FallbackConfig) -> Pause | None:
-        """The most general one."""
-        found = self.by_scope.get(config.connection_id) or self.by_scope.get(config.pk)
-        return self.everything or found
+def told(configs: list[FallbackConfig]) -> list[Any]:
+    """Configs with their `connection` and `destinations` loaded, as the API tells them."""
+    pauses = list(Pause.objects.active(timezone.now()).filter(_stops(configs))) if configs else []
+    by_scope = {pause.connection_id or pause.config_id: pause for pause in pauses}
+    for config in configs:
+        # The most general first.
+        stops = (by_scope.get(scope) for scope in (None, config.connection_id, config.pk))
+        config.stopped_by = next(filter(None, stops), None)  # type: ignore[attr-defined]
+        config.paused = config.stopped_by is not None  # type: ignore[attr-defined]
+        config.first = next(iter(config.destinations.all()), None)  # type: ignore[attr-defined]
+    return list(ConfigShown(configs, many=True).data)
 
 
-# Needs `pauses` in its context, and `connection` and `destinations` loaded.
+def _stops(configs: list[FallbackConfig]) -> Q:
+    everything = Q(connection=None, config=None)
+    connections = Q(connection__in={config.connection_id for config in configs})
+    return everything | connections | Q(config__in=[config.pk for config in configs])
+
+
 class ConfigShown(Shown):
     """Where stuck runs of a workspace, or of one job in it, go."""
 
     source = SourceShown(source="*")  # type: ignore[assignment]
-    destination = serializers.SerializerMethodField(help_text="The first of `destinations`.")
+    destination = DestinationShown(
+        source="first", allow_null=True, help_text="The first of `destinations`."
+    )
     destinations = DestinationShown(many=True)
     needs_repair = serializers.BooleanField()
-    paused = serializers.SerializerMethodField()
-    pause = serializers.SerializerMethodField(help_text="What stops it now.")
+    paused = serializers.BooleanField()
+    pause = PauseShown(source="stopped_by", allow_null=True, help_text="What stops it now.")
     created_by = serializers.CharField(source="created_by_name")
 
     class Meta:
@@ -128,23 +122,6 @@ class ConfigShown(Shown):
             "created_at",
             "updated_at",
         )
-
-    @extend_schema_field(DestinationShown(allow_null=True))
-    def get_destination(self, config: FallbackConfig) -> Any:
-        places = list(config.destinations.all())
-        return DestinationShown(places[0]).data if places else None
-
-    def get_paused(self, config: FallbackConfig) -> bool:
-        return self._pause(config) is not None
-
-    @extend_schema_field(PauseShown(allow_null=True))
-    def get_pause(self, config: FallbackConfig) -> Any:
-        found = self._pause(config)
-        return PauseShown(found).data if found else None
-
-    def _pause(self, config: FallbackConfig) -> Pause | None:
-        pauses: ActivePauses = self.context["pauses"]
-        return pauses.of(config)
 
 
 class RepairShown(serializers.Serializer[Any]):

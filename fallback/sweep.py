@@ -23,6 +23,7 @@ from accounts import activity
 from accounts.models import Organization
 from config.base import live
 from config.base.actor import Actor
+from config.base.secrets import Undecryptable
 from fallback import connecting, match, naming, planning
 from fallback.looking import Remotes
 from fallback.match import Reason, SourceProblem
@@ -117,8 +118,9 @@ class Pass:
         sources, deadline = self._sources(), time.monotonic() + LISTING_SECONDS
         workers = min(max(1, len(sources)), settings.FALLBACK_CONCURRENCY)
         pool = ThreadPoolExecutor(workers, thread_name_prefix="sweep")
-        listings = [pool.submit(self._list, source) for source in sources]
-        for source, listing in zip(sources, listings, strict=True):
+        asked = [source for source in sources if not source.error]
+        listings = [pool.submit(self._list, source) for source in asked]
+        for source, listing in zip(asked, listings, strict=True):
             try:
                 found = listing.result(timeout=max(0.0, deadline - time.monotonic()))
             except TimeoutError:
@@ -144,7 +146,10 @@ class Pass:
             source.configs[config.source_job_id] = config
         sources = [s for s in found.values() if any(c.enabled for c in s.configs.values())]
         for source in sources:  # here, because clients are made by one thread only
-            self.remotes.client(source.connection)
+            try:
+                self.remotes.client(source.connection)
+            except Undecryptable as error:
+                source.error, source.message = SourceProblem.UNAUTHORIZED, f"{error}."
         return sources
 
     def _client(self, source: Source) -> TrueFoundry:

@@ -71,7 +71,7 @@ class Pages(LimitOffsetPagination):
         self.count = self.get_count(queryset)
         if self.offset >= self.count:
             return []
-        return list(queryset[self.offset : self.offset + self.limit])
+        return page_of(queryset, self.offset, self.limit)
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         link = {"type": ["string", "null"], "format": "uri"}
@@ -85,6 +85,13 @@ class Pages(LimitOffsetPagination):
                 "results": schema,
             },
         }
+
+
+def page_of(queryset: QuerySet[Any], offset: int, limit: int) -> list[Any]:
+    """A page's ids first: to skip and sort narrow rows, in an index perhaps, is many times faster."""
+    ids = list(queryset.values_list("pk", flat=True)[offset : offset + limit])
+    rows = {row.pk: row for row in queryset.order_by().filter(pk__in=ids)}
+    return [rows[pk] for pk in ids if pk in rows]  # one may be gone by now
 
 
 class Listed(Strict):

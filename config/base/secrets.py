@@ -48,6 +48,30 @@ class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
         return decrypt(value) if value else value
 
 
+class Unreadable(str):
+    """A secret that no key opens: empty to whoever reads it, and stored again as it was."""
+
+    stored: str
+
+    def __new__(cls, stored: str) -> "Unreadable":
+        self = super().__new__(cls, "")
+        self.stored = stored
+        return self
+
+
+class CredentialField(EncryptedTextField):
+    """A secret that can be entered again: a lost key must not keep its row from being mended."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        return value.stored if isinstance(value, Unreadable) else super().get_prep_value(value)
+
+    def from_db_value(self, value: Any, *_: Any) -> Any:
+        try:
+            return super().from_db_value(value)
+        except Undecryptable:
+            return Unreadable(value)
+
+
 class EncryptedJSONField(EncryptedTextField):
     """JSON that is encrypted in the database."""
 

@@ -16,7 +16,6 @@ from accounts.admin.base import Question, ReadOnly
 from accounts.admin.showing import MOST_CHOICES, OrganizationFilter, by_id, link_to, state, when
 from accounts.forms import Answer
 from accounts.middleware import actor_of
-from config.base.secrets import Undecryptable
 from fallback import connecting, pausing
 from fallback.forms import ConnectionForm, PauseForm
 from fallback.models import Connection, FallbackConfig, Pause
@@ -162,12 +161,7 @@ class ConnectionAdmin(Pausable, Deletable):
         return form
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        try:
-            connecting.save(obj, actor_of(request))
-        except Undecryptable:
-            # What was stored is lost, and the form has made sure that there is another.
-            Connection.objects.filter(pk=obj.pk).update(token="")
-            connecting.save(obj, actor_of(request))
+        connecting.save(obj, actor_of(request))
 
     def delete_row(self, request: HttpRequest, row: Any, reason: str) -> None:
         connecting.delete(row, actor_of(request), reason)

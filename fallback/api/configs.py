@@ -20,7 +20,7 @@ from fallback import configuring, external
 from fallback.api.bodies import ConfigBody
 from fallback.filters import ConfigFilters
 from fallback.models import Connection, Destination, FallbackConfig
-from fallback.serializers import ActivePauses, ConfigShown, RepairShown
+from fallback.serializers import ConfigShown, RepairShown, told
 
 SOURCE = ("source_cluster_id", "source_workspace_id", "source_job_id")
 FOUND = ("source_workspace_name", "source_job_name")  # what a look-up tells of the source
@@ -69,11 +69,10 @@ class Configs(Endpoint):
 
     def list(self, request: Request) -> Response:
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
-        context = {"pauses": ActivePauses(page)}
-        return self.get_paginated_response(ConfigShown(page, many=True, context=context).data)
+        return self.get_paginated_response(told(page))
 
     def retrieve(self, request: Request, pk: str) -> Response:
-        return Response(told(self.get_object()))
+        return Response(told([self.get_object()])[0])
 
     @extend_schema(request=ConfigBody, responses={201: ConfigShown})
     def create(self, request: Request) -> Response:
@@ -83,7 +82,7 @@ class Configs(Endpoint):
             created_by_id=self.actor.user_id,
             created_by_name=self.actor.name[:100],
         )
-        return Response(told(self._save(config, data)), status=201)
+        return Response(told([self._save(config, data)])[0], status=201)
 
     @extend_schema(request=ConfigBody, responses=ConfigShown)
     def update(self, request: Request, pk: str) -> Response:
@@ -133,7 +132,7 @@ class Configs(Endpoint):
         for name in ("organization_id", "connection_id"):
             if data.pop(name, getattr(config, name)) != getattr(config, name):
                 raise ValidationError({name: ["A config stays where it is: make another."]})
-        return Response(told(self._save(config, data)))
+        return Response(told([self._save(config, data)])[0])
 
     def _save(self, config: FallbackConfig, data: dict[str, Any]) -> FallbackConfig:
         """The remote is asked first. Then what was given goes onto the row as it is by then:
@@ -166,10 +165,6 @@ class Configs(Endpoint):
         if found is None:
             raise NotFound
         return found
-
-
-def told(config: FallbackConfig) -> Any:
-    return ConfigShown(config, context={"pauses": ActivePauses([config])}).data
 
 
 def connect(connection: Connection) -> external.Caller:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts.models import NAME, Organization
 from config.base import outbound
 from config.base.actor import Actor
-from config.base.secrets import EncryptedTextField
+from config.base.secrets import CredentialField, Undecryptable, Unreadable
 from fallback import naming
 
 ASSUMED_USER = RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}\Z", "Use a plain user name.")
@@ -51,7 +51,7 @@ class Connection(models.Model):
         blank=True,
         help_text="As far as the service prefix: https://HOST/api/svc. Without a path, /api/svc.",
     )
-    token = EncryptedTextField(blank=True, help_text="Stored encrypted, never shown again.")
+    token = CredentialField(blank=True, help_text="Stored encrypted, never shown again.")
     assumed_user = models.CharField(max_length=64, default="truefoundry", validators=[ASSUMED_USER])
     enabled = models.BooleanField(default=True)
     from_environment = models.BooleanField(default=False, editable=False)
@@ -102,6 +102,9 @@ class Connection(models.Model):
 
     @property
     def secret(self) -> str:
+        """Raises Undecryptable where the key of the stored token is lost."""
+        if isinstance(self.token, Unreadable):
+            raise Undecryptable("ENCRYPTION_KEYS lacks the key of the stored token: store it again")
         return settings.TF_SERVICE_API_TOKEN if self.from_environment else self.token
 
     def clean(self) -> None:

@@ -241,6 +241,7 @@ class Move(Leased):
             ),
             # Lists of an organization, newest first, perhaps in one state.
             models.Index(fields=["organization", "-created_at", "-id"], name="move_latest"),
+            models.Index(fields=["-created_at", "-id"], name="move_latest_of_all"),
             models.Index(fields=["organization", "state", "-created_at"], name="move_by_state"),
             # A sweep asks which runs it knows, and which were made by a move.
             models.Index(fields=["remote", "source_run_id"], name="move_of_run"),

@@ -6,13 +6,16 @@ from io import StringIO
 import pytest
 from cryptography.fernet import Fernet
 from django.core.management import call_command
-from django.db import connection, models
+from django.db import connection as database
+from django.db import models
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest_django import Settings
 
 from config import encrypted
 from config.base.redaction import keyed_hash, mask, redact
 from config.base.secrets import Undecryptable, decrypt, encrypt, rotate
+from fallback.models import Connection
 from tests.factories import ConnectionFactory
 
 SECRET = "tfy-9f8e7d6c5b4a"
@@ -33,8 +36,8 @@ def keys(settings):
 
 def stored(row: models.Model, name: str = "token") -> str:
     """What the database holds, read past the ORM."""
-    pk = row._meta.pk.get_db_prep_value(row.pk, connection)
-    with connection.cursor() as cursor:
+    pk = row._meta.pk.get_db_prep_value(row.pk, database)
+    with database.cursor() as cursor:
         cursor.execute(f"SELECT {name} FROM {row._meta.db_table} WHERE id = %s", [pk])
         return cursor.fetchone()[0]
 
@@ -205,3 +208,18 @@ class TestMasking:
     def test_whatever_lies_in_env_is_masked(self, value):
         shown = redact({"env": {"ANY": value}})["env"]["ANY"]
         assert shown == "" or shown.startswith("•••")
+
+
+@pytest.mark.django_db
+def test_a_credential_whose_key_is_lost_is_kept_and_can_be_replaced(settings: Settings) -> None:
+    connection = ConnectionFactory.create(token="t0ken")
+    keys = settings.ENCRYPTION_KEYS
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    lost = Connection.objects.get(pk=connection.pk)
+    assert lost.token == ""
+    lost.save()
+    settings.ENCRYPTION_KEYS = keys
+    assert Connection.objects.get(pk=connection.pk).token == "t0ken"
+    lost.token = "another"
+    lost.save()
+    assert Connection.objects.get(pk=connection.pk).token == "another"

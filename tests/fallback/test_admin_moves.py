@@ -182,7 +182,7 @@ def test_wrong_keys_are_told(root, connection, settings, page):
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     answer = {"answered": "1", "organization": str(connection.organization_id)}
     response = root.post(url(Sweep, page), answer, follow=True)
-    assert "ENCRYPTION_KEYS" in messages(response)[0]
+    assert any("ENCRYPTION_KEYS" in text for text in messages(response))
     response = act(root, "test", connection, answered="1")
     assert "ENCRYPTION_KEYS" in messages(response)[0]
 

@@ -91,8 +91,8 @@ def test_a_trigger_is_sent_once_whatever_comes_back(
     ("header", "value", "least", "most"),
     [
         ("Retry-After", "7", 7, 7),
-        ("Retry-After", format_datetime(datetime.now(UTC) + timedelta(seconds=60)), 40, 61),
-        ("x-ratelimit-reset", str(datetime.now(UTC).timestamp() + 60), 40, 61),
+        ("Retry-After", "in a minute, as a date", 40, 61),
+        ("x-ratelimit-reset", "in a minute, as a moment", 40, 61),
         ("x-ratelimit-reset", "9", 9, 9),
         ("Retry-After", "86400", 300, 300),
         ("Retry-After", "soon", None, None),
@@ -106,6 +106,11 @@ def test_how_long_to_wait(
     least: float | None,
     most: float | None,
 ) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=60)
+    if value == "in a minute, as a date":
+        value = format_datetime(soon)
+    elif value == "in a minute, as a moment":
+        value = str(soon.timestamp())
     httpserver.expect_request("/api/svc/v1/jobs/terminate").respond_with_data(
         "", status=429, headers={header: value}
     )

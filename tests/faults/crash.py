@@ -5,7 +5,10 @@ border to the libraries (the database's commit, the session's request), so that 
 
 CRASH_HOW says how it dies: `before` or `after` a step, or `during` a call, which is on its way
 then. For n = 1, 2, 3 … a process dies at step n, with `{}` in its arguments replaced by n, until
-one comes to its end; how many died is printed. LEASE_SECONDS shortens the leases instead.
+one comes to its end; how many died is printed.
+
+LEASE_SECONDS shortens the leases instead, and with STOP_AT (`/jobs/trigger`, say) the process stands
+still (SIGSTOP) when it is about to send such a call.
 """
 
 import os
@@ -90,6 +93,17 @@ def die_at_every_step(how: str, arguments: list[str]) -> None:
             sys.exit(code)
 
 
+def stop_before(path: str) -> None:
+    request = requests.Session.request
+
+    def called(self: requests.Session, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        if url.endswith(path):
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return request(self, method, url, *args, **kwargs)
+
+    requests.Session.request = called  # type: ignore[method-assign,assignment]
+
+
 def shorten_leases(seconds: float) -> None:
     from fallback import moving, relocating
 
@@ -103,6 +117,8 @@ def main() -> None:
     arguments = ["manage.py", *sys.argv[1:]]
     if "LEASE_SECONDS" in os.environ:
         shorten_leases(float(os.environ["LEASE_SECONDS"]))
+        if "STOP_AT" in os.environ:
+            stop_before(os.environ["STOP_AT"])
         execute_from_command_line(arguments)
     else:
         die_at_every_step(os.environ["CRASH_HOW"], arguments)

@@ -4,12 +4,13 @@ import random
 import signal
 import time
 
+import psutil
 import pytest
 
 from fallback.models import PurgeMode
 from tests import needs
 from tests.faults.databases import somebody_writes
-from tests.faults.world import Installation, Running, wait_for
+from tests.faults.world import Installation, Json, Running, wait_for
 
 pytestmark = pytest.mark.faults
 PURGES = [PurgeMode.AFTER_ACCEPT, PurgeMode.DIRECTLY, PurgeMode.NEVER]
@@ -84,29 +85,47 @@ def stop(process: Running) -> None:
         process.signal(signal.SIGSTOP)
 
 
-@pytest.mark.parametrize("lap", range(8 if needs.soaking() else 1))
-def test_stopped_past_its_lease_it_sends_nothing_more(world: Installation, lap: int) -> None:
-    """SIGSTOP, another process takes over, SIGCONT."""
-    chance = random.Random(lap)
-    world.sim.settings(latencyMs=150)
-    stopped = []
-    for call in ("create", "trigger", "terminate"):
-        connection = world.connection(organization=call)
-        world.seed(connection, jobs=4, runsPerJob=3)
-        arguments = ("sweep", "--wait", "--json", "--organization", call)
-        process = world.begin(*arguments, module="tests.faults.crash", LEASE_SECONDS="3")
-        begun = len(world.calls(call))
-        wait_for(lambda: len(world.calls(call)) > begun)  # noqa: B023
-        time.sleep(chance.uniform(0, 0.1))
-        stop(process)
-        stopped.append(process)
+def begin_briefly_leased(world: Installation, name: str, stuck: Json, **env: str) -> Running:
+    connection = world.connection(organization=name)
+    world.seed(connection, **stuck)
+    arguments = ("sweep", "--wait", "--json", "--organization", connection.organization.slug)
+    return world.begin(*arguments, module="tests.faults.crash", LEASE_SECONDS="3", **env)
+
+
+def taken_over(world: Installation, stopped: list[Running], moved: int) -> None:
+    """Their leases run out, another process does their work, and then they go on."""
     time.sleep(3)
     world.sim.settings(latencyMs=0)
     assert world.sweep(timeout=60)["open"] == 0
-    assert world.verdict() == {"moved": 36}
+    assert world.verdict() == {"moved": moved}
     sent = world.sim.log()[-1]["seq"]
     for process in stopped:
         process.signal(signal.SIGCONT)
         assert process.wait().code == 0
-    assert world.sim.log(sent) == []
-    assert world.verdict() == {"moved": 36}
+    assert [row["call"] for row in world.sim.log(sent)] == []
+    assert world.verdict() == {"moved": moved}
+
+
+def test_stopped_past_its_lease_just_before_a_call(world: Installation) -> None:
+    """Not even what it was about to send goes out when it wakes up."""
+    paths = {"create": "/v1/apps", "trigger": "/v1/jobs/trigger", "terminate": "/v1/jobs/terminate"}
+    one = {"jobs": 1, "runsPerJob": 1}
+    stopped = [begin_briefly_leased(world, name, one, STOP_AT=paths[name]) for name in paths]
+    for process in stopped:
+        wait_for(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)  # noqa: B023
+    taken_over(world, stopped, 3)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("lap", range(8))
+def test_stopped_past_its_lease_at_any_moment(world: Installation, lap: int) -> None:
+    chance, stopped = random.Random(lap), []
+    world.sim.settings(latencyMs=150)
+    for call in ("create", "trigger", "terminate"):
+        begun = len(world.calls(call))
+        process = begin_briefly_leased(world, call, {"jobs": 4, "runsPerJob": 3})
+        wait_for(lambda: len(world.calls(call)) > begun)  # noqa: B023
+        time.sleep(chance.uniform(0, 0.1))
+        stop(process)
+        stopped.append(process)
+    taken_over(world, stopped, 36)
