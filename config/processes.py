@@ -205,7 +205,12 @@ class Supervisor:
         return {key.fileobj for key in self._selector.get_map().values()}
 
     def _end_all(self) -> None:
+        """The broker last: the others still talk to it while they end."""
         running = [process for process in self.processes if process.popen is not None]
+        self._end([process for process in running if process.name != "valkey"])
+        self._end([process for process in running if process.name == "valkey"])
+
+    def _end(self, running: list[Process]) -> None:
         for process in running:
             process.terminate()
         deadline = time.monotonic() + GRACE_SECONDS
