@@ -106,6 +106,11 @@ DATABASES = {
     "default": environ.Env.db_url_config(env.database_url(DATA_DIR))
     | {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
 }
+if DATABASES["default"]["ENGINE"].endswith("postgresql"):
+    # A process that stands still inside a transaction must not keep its locks for ever.
+    DATABASES["default"].setdefault("OPTIONS", {}).setdefault(
+        "options", "-c idle_in_transaction_session_timeout=60000"
+    )
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATA_DIR.mkdir(parents=True, exist_ok=True)
     # DEFERRED transactions upgrade too late and fail at once under contention.
@@ -249,7 +254,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.RoleAllows"],
     "DEFAULT_PARSER_CLASSES": ["config.base.parsing.JSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["djangorestframework_camel_case.render.CamelCaseJSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["config.base.casing.Renderer"],
     "DEFAULT_PAGINATION_CLASS": "config.base.api.Pages",
     "DEFAULT_FILTER_BACKENDS": ["config.base.api.Listing"],
     "DEFAULT_SCHEMA_CLASS": "config.base.schema.Schema",

@@ -22,6 +22,7 @@ from typing import Any
 
 import structlog
 
+from config.base import outbound
 from fallback.recording import Change, commit
 
 log = structlog.get_logger(__name__)
@@ -211,4 +212,8 @@ def _guarded(run: Callable[[], Any], latest: float) -> Any:
     # where every call hangs, those that wait for a thread must not outlast the task.
     if time.monotonic() > latest:
         raise Stop()
-    return run()
+    try:
+        with outbound.not_after(latest):
+            return run()
+    except outbound.TooLate:
+        raise Stop() from None

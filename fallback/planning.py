@@ -271,7 +271,7 @@ def _move(source: "Source", plan: Plan, relocation: Relocation, sweep: Sweep) ->
         purge_mode=config.purge_mode,
         statuses=config.statuses,
         stuck_threshold_minutes=config.stuck_threshold_minutes,
-        job_name=lineage.job_name if lineage else run.application_name,
+        job_name=lineage.job_name if lineage else run.application_name[:200],
         source_cluster_id=source.cluster_id,
         source_workspace_id=source.workspace_id,
         source_application_id=run.application_id,

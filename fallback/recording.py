@@ -12,12 +12,15 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any
 
-from django.db import IntegrityError, connection, models, transaction
+import structlog
+from django.db import DataError, IntegrityError, connection, models, transaction
 from django.utils import timezone
 
 from accounts.models import Activity
 from config.base import live
 from fallback.models import MoveStep
+
+log = structlog.get_logger(__name__)
 
 
 class Outcome(Enum):
@@ -45,8 +48,10 @@ def commit(changes: Sequence[Change]) -> list[Outcome]:
     """
     try:
         outcomes = _commit(changes)
-    except IntegrityError:
+    except (IntegrityError, DataError) as error:
         if len(changes) == 1:
+            if isinstance(error, DataError):  # a bug, or a remote's nonsense: this row alone waits
+                log.error("cannot_be_stored", row=str(changes[0].row.pk))
             return [Outcome.CONFLICT]
         return [commit([change])[0] for change in changes]
     for change, outcome in zip(changes, outcomes, strict=True):

@@ -1,11 +1,14 @@
 """What a TrueFoundry answers, as small typed objects, and complete lists from shifting pages."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 PAGE, OVERLAP = 100, 10
+ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
+RUN_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}\Z")
 
 
 class TrueFoundryError(Exception):
@@ -185,8 +188,9 @@ def with_body(answer: Answer, body: Any) -> Answer:
 
 
 def _text(item: dict[str, Any], name: str) -> str:
+    """'' for what is no text or number. Without NUL: PostgreSQL stores none."""
     value = item.get(name)
-    return "" if value is None else str(value)
+    return str(value).replace("\0", "") if isinstance(value, str | int | float) else ""
 
 
 def _whole(item: dict[str, Any], name: str) -> int:
@@ -222,6 +226,17 @@ def to_job_run(item: dict[str, Any]) -> JobRun:
         version=_text(item, "deploymentVersion"),
         command=_text(item, "command"),
         tenant_name=_text(item, "tenantName"),
+    )
+
+
+def is_whole(run: JobRun) -> bool:
+    """Whether the remote told enough of a run, in a form that can be right, to act on it."""
+    ids = (run.id, run.application_id, run.deployment_id)
+    return (
+        all(ID.match(text) for text in ids)
+        and bool(RUN_NAME.match(run.name))
+        and len(run.version) <= 32
+        and len(run.tenant_name) <= 200
     )
 
 

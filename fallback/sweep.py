@@ -28,6 +28,7 @@ from fallback import connecting, match, naming, planning
 from fallback.looking import Remotes
 from fallback.match import Reason, SourceProblem
 from fallback.models import Connection, ConnectionState, FallbackConfig, Mode, Pause, Sweep
+from fallback.replies import is_whole
 from fallback.truefoundry import (
     JobRun,
     Listing,
@@ -223,7 +224,7 @@ class Pass:
             age = match.age_of(run.created_at, listing.remote_now)
             if age <= timedelta(minutes=config.stuck_threshold_minutes):
                 source.skip(run, Reason.NOT_STUCK_YET)
-            elif not (run.id and run.name and run.application_id and run.deployment_id):
+            elif not is_whole(run):
                 source.skip(run, Reason.INCOMPLETE_RUN, "The remote told too little of this run.")
             elif not naming.can_be_sent(run.command):
                 message = "Its input holds NaN or an infinite number, which JSON cannot carry."

@@ -18,7 +18,10 @@ def terminate(t: Traveller) -> Journey:
     move = t.move
     if move.source_recovered:
         yield from _end_the_new(t)
-    status = yield from t.remotes.source_status(move, t.connection)
+    # Once a terminate has failed, time has passed: what a listing said before is too old.
+    fresh = t.entered == S.TERMINATING
+    looked_up = t.remotes.source_status(move, t.connection) if fresh else _status_now(t)
+    status = yield from looked_up
     found = match.verdict(status, move.statuses)
     if found is Verdict.GONE or status == "FINISHED":
         message = f"The source run is {status or 'gone'}: nothing is left to end."

@@ -21,8 +21,10 @@ from urllib3.util.retry import Retry
 from config.base import outbound
 from fallback import naming
 from fallback.replies import (
+    ID,
     OVERLAP,
     PAGE,
+    RUN_NAME,
     Answer,
     Application,
     Cluster,
@@ -206,7 +208,11 @@ class TrueFoundry:
         }
         headers = self._assumed(tenant_name)
         answer = self._call("PUT", "/v1/apps", json=body, headers=headers)
-        return with_body(answer, to_deployment(data_of(answer)))
+        deployment = to_deployment(data_of(answer))
+        if not (ID.match(deployment.id) and ID.match(deployment.application_id)):
+            call = "PUT /v1/apps"
+            raise Unavailable(f"{call}: the answer names no deployment", call, answer.request_id)
+        return with_body(answer, deployment)
 
     def trigger(
         self, deployment_id: str, run_input: dict[str, Any], alias: str, tenant_name: str
@@ -222,10 +228,11 @@ class TrueFoundry:
         }
         headers = self._assumed(tenant_name)
         answer = self._call("POST", "/v1/jobs/trigger", json=body, headers=headers)
-        run = data_of(answer)
-        if not (isinstance(run, dict) and run.get("name")):
-            raise Unavailable("trigger: the answer names no run", "POST /v1/jobs/trigger")
-        return with_body(answer, to_job_run(run))
+        run = to_job_run(data_of(answer))
+        if not (RUN_NAME.match(run.name) and ID.match(run.id)):
+            call = "POST /v1/jobs/trigger"
+            raise Unavailable(f"{call}: the answer names no run", call, answer.request_id)
+        return with_body(answer, run)
 
     def terminate(self, deployment_id: str, run_name: str, tenant_name: str) -> Answer:
         """Stop a run. Ended or gone already is fine: we may be repeating ourselves."""

@@ -6,7 +6,12 @@ link-local and private ranges are refused unless `OUTBOUND_ALLOW_PRIVATE`.
 """
 
 import ipaddress
+import math
 import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -63,7 +68,30 @@ def resolve(host: str, port: int) -> str:
     return addresses[0]
 
 
+class TooLate(Exception):
+    """`latest` had passed when the request was about to go out; nothing was sent."""
+
+
+_limit = threading.local()
+
+
+@contextmanager
+def not_after(latest: float) -> Iterator[None]:
+    """Requests of this thread go out until `latest` (time.monotonic), or raise TooLate."""
+    _limit.latest = latest
+    try:
+        yield
+    finally:
+        del _limit.latest
+
+
 class _Pinned(HTTPConnection):
+    def endheaders(self, *args: Any, **kwargs: Any) -> None:
+        # Here, where the first byte is about to go out: the process may have stood still until now.
+        if time.monotonic() > getattr(_limit, "latest", math.inf):
+            raise TooLate
+        super().endheaders(*args, **kwargs)
+
     def _new_conn(self) -> socket.socket:
         name = self._dns_host
         try:
