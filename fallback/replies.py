@@ -188,9 +188,10 @@ def with_body(answer: Answer, body: Any) -> Answer:
 
 
 def _text(item: dict[str, Any], name: str) -> str:
-    """'' for what is no text or number. Without NUL: PostgreSQL stores none."""
+    """'' for what is no text or number, or holds a NUL: PostgreSQL stores none."""
     value = item.get(name)
-    return str(value).replace("\0", "") if isinstance(value, str | int | float) else ""
+    text = str(value) if isinstance(value, str | int | float) else ""
+    return "" if "\0" in text else text
 
 
 def _whole(item: dict[str, Any], name: str) -> int:
@@ -224,7 +225,7 @@ def to_job_run(item: dict[str, Any]) -> JobRun:
         application_name=_text(item, "applicationName"),
         deployment_id=_text(item, "deploymentId"),
         version=_text(item, "deploymentVersion"),
-        command=_text(item, "command"),
+        command=str(item.get("command") or ""),  # to the letter: it is stored encrypted
         tenant_name=_text(item, "tenantName"),
     )
 
