@@ -80,7 +80,8 @@ def save_config(
     the config's own names, and `destinations` for those.
     """
     before = _snapshot(config)
-    if before.get("source_workspace_id") != config.source_workspace_id:
+    # Old names must not outlive a look-up that fails; who has looked already has set new ones.
+    if look_up and before.get("source_workspace_id") != config.source_workspace_id:
         config.source_workspace_name = config.source_job_name = ""
     errors = _invalid(config, destinations)
     if not errors and look_up:

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.core.exceptions import (
     NON_FIELD_ERRORS,
+    ObjectDoesNotExist,
     PermissionDenied,
     RequestDataTooBig,
     SuspiciousOperation,
@@ -68,6 +69,23 @@ def problem(
     )
 
 
+# What is always told alike: the first that fits.
+TOLD_ALIKE: tuple[tuple[type[Exception], int, str, str], ...] = (
+    (Http404, 404, "NotFound", "There is nothing here."),
+    # It was there when we first looked.
+    (ObjectDoesNotExist, 409, "Stale", "Something that this needs has gone in the meantime."),
+    (PermissionDenied, 403, "PermissionDenied", "This is not allowed."),
+    (RequestDataTooBig, 413, TooLarge.default_code, TooLarge.default_detail),
+    (SuspiciousOperation, 400, "BadRequest", "The request makes no sense."),
+    (
+        Undecryptable,
+        409,
+        "Undecryptable",
+        "A stored secret cannot be decrypted: ENCRYPTION_KEYS lacks its key.",
+    ),
+)
+
+
 def handle(fault: Exception, context: dict[str, Any]) -> HttpResponse:
     """REST framework's exception handler. Answers anything, a bug included, without a trace."""
     if isinstance(fault, exceptions.APIException):
@@ -76,17 +94,9 @@ def handle(fault: Exception, context: dict[str, Any]) -> HttpResponse:
         return invalid(by_field(fault))
     if isinstance(fault, Conflict):
         return problem(409, str(fault), fault.code)
-    if isinstance(fault, Undecryptable):
-        detail = "A stored secret cannot be decrypted: ENCRYPTION_KEYS lacks its key."
-        return problem(409, detail, "Undecryptable")
-    if isinstance(fault, Http404):
-        return problem(404, "There is nothing here.", "NotFound")
-    if isinstance(fault, PermissionDenied):
-        return problem(403, str(fault) or "This is not allowed.", "PermissionDenied")
-    if isinstance(fault, RequestDataTooBig):
-        return problem(413, TooLarge.default_detail, TooLarge.default_code)
-    if isinstance(fault, SuspiciousOperation):
-        return problem(400, "The request makes no sense.", "BadRequest")
+    for kind, status, code, detail in TOLD_ALIKE:
+        if isinstance(fault, kind):
+            return problem(status, detail, code)
     # The test client and the log hear of it, as of any other fault.
     request = context.get("request")
     got_request_exception.send(sender=handle, request=getattr(request, "_request", request))

@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError as InvalidModel
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
@@ -31,6 +31,7 @@ NAMES = {
     "connection": "connectionId",
 }
 SECOND = "There is a config for this source already."
+CONFLICTS = {"Loop": "Loop", "unique_together": "ConfigExists"}
 
 
 class Configs(Endpoint):
@@ -147,21 +148,19 @@ class Configs(Endpoint):
         try:
             with transaction.atomic():
                 if not config._state.adding:
-                    config = self._locked(config)
+                    config = self._as_it_is(config)
                     assign(config, data)
                 refuse_second(config)
                 there = places or list(config.destinations.all())
                 return configuring.save_config(config, there, self.actor, look_up=False)
         except InvalidModel as error:
             raise refusal(error, places) from None
-        except IntegrityError:
-            raise Conflict(SECOND, "ConfigExists") from None
 
-    def _locked(self, config: FallbackConfig) -> FallbackConfig:
-        """The row as it is now, ours until the transaction ends (SQLite locks all of them)."""
-        rows = FallbackConfig.objects.visible_to(self.actor).select_for_update(of=("self",))
-        rows = rows.select_related("connection").filter(pk=config.pk)
-        found: FallbackConfig | None = rows.first()
+    def _as_it_is(self, config: FallbackConfig) -> FallbackConfig:
+        """The row now. Until the transaction ends nobody else saves one of this connection."""
+        Connection.objects.select_for_update().only("pk").get(pk=config.connection_id)
+        rows = FallbackConfig.objects.visible_to(self.actor).select_related("connection")
+        found: FallbackConfig | None = rows.filter(pk=config.pk).first()
         if found is None:
             raise NotFound
         return found
@@ -193,20 +192,17 @@ def refuse_second(config: FallbackConfig) -> None:
 def look_up(config: FallbackConfig, places: list[Destination]) -> None:
     """Ids that the remote does not know are 400s. Where it cannot be asked, repair comes later."""
     if errors := configuring.look_up_names(config, places, connect).errors:
-        raise ValidationError(named(errors, places))
+        names = NAMES | {"destinations": field_of(places)}
+        raise ValidationError({names.get(name, name): texts for name, texts in errors.items()})
 
 
 def refusal(error: InvalidModel, places: list[Destination]) -> Exception:
-    """What a ValidationError of the verb means here: a loop is a conflict."""
-    for found in error.error_dict.get("destinations", []) if hasattr(error, "error_dict") else []:
-        if found.code == "Loop":
-            return Conflict(" ".join(found.messages), "Loop")
-    return ValidationError(named(by_field(error), places))
-
-
-def named(errors: dict[str, list[str]], places: list[Destination]) -> dict[str, list[str]]:
-    names = NAMES | {"destinations": field_of(places)}
-    return {names.get(name, name): texts for name, texts in errors.items()}
+    """What a ValidationError of the verb means here: a loop or a second config is a conflict."""
+    by_name = error.error_dict if hasattr(error, "error_dict") else {}
+    for found in [*by_name.get("destinations", ()), *by_name.get("source_workspace_id", ())]:
+        if code := CONFLICTS.get(str(found.code)):
+            return Conflict(" ".join(found.messages), code)
+    return ValidationError(by_field(error, NAMES | {"destinations": field_of(places)}))
 
 
 def field_of(places: list[Destination]) -> str:

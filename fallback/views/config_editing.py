@@ -5,7 +5,6 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import IntegrityError
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
@@ -114,9 +113,6 @@ def _save(request: PageRequest, config: FallbackConfig, form: ConfigForm, draft:
     except ValidationError as error:
         _blame(form, draft, error)
         return False
-    except IntegrityError:
-        draft.errors["source_workspace_id"] = ["There is a config for this source already."]
-        return False
     except (Conflict, Undecryptable) as error:
         draft.errors["connection"] = [LOST_KEY if isinstance(error, Undecryptable) else str(error)]
         return False
@@ -131,7 +127,7 @@ def _save(request: PageRequest, config: FallbackConfig, form: ConfigForm, draft:
 def _put(config: FallbackConfig, draft: Draft, request: PageRequest, created: bool) -> bool:
     """Ask the control plane what the ids mean and save; answers whether it could be asked.
 
-    Raises ValidationError by field, IntegrityError for a second config of the source, Conflict.
+    Raises ValidationError by field, and Conflict.
     """
     fqns = {} if created else dict(config.destinations.values_list("workspace_id", "workspace_fqn"))
     if config.source_workspace_id != draft.source["source_workspace_id"]:

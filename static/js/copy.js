@@ -3,17 +3,20 @@ document.addEventListener("click", async (event) => {
   const link = event.target.closest("a[data-copy]");
   if (!link) return;
   event.preventDefault();
-  const label = link.querySelector("span");
-  const before = label.textContent;
   try {
     const answer = await fetch(link.href, { headers: { Accept: "application/json" } });
     if (!answer.ok) throw new Error(answer.status);
-    const text = JSON.stringify(await answer.json(), null, 2);
-    await navigator.clipboard.writeText(text);
-    label.textContent = "Copied";
+    await navigator.clipboard.writeText(JSON.stringify(await answer.json(), null, 2));
   } catch {
     location.assign(link.href);
     return;
   }
-  setTimeout(() => { label.textContent = before; }, 2000);
+  const toast = document.createElement("div");
+  const sentence = document.createElement("p");
+  toast.className = "toast";
+  toast.dataset.tone = "good";
+  sentence.textContent = "Copied.";
+  toast.append(sentence);
+  document.querySelector(".toasts").append(toast); // outside of what a bell replaces
+  setTimeout(() => toast.remove(), 4000);
 });

@@ -1,7 +1,5 @@
 """/fallback-configs: changing, repairing, listing."""
 
-import time
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +11,7 @@ from fallback import configuring
 from fallback.models import Connection, FallbackConfig, Pause
 from fallback.simulator.client import Simulator
 from tests.calling import Caller, problem, results
-from tests.factories import ConnectionFactory, MembershipFactory
+from tests.factories import ConnectionFactory
 from tests.fallback.factories import FallbackConfigFactory, MoveFactory, PauseFactory
 from tests.fallback.simulating import serving
 
@@ -163,6 +161,15 @@ class TestChange:
         assert (told["source"]["workspaceId"], told["maxHops"]) == ("elsewhere", 9)
         assert told["cooldownMinutes"] == 7
         assert [place["workspaceId"] for place in told["destinations"]] == ["y"]
+
+    def test_so_may_its_connection(self, caller, config, monkeypatch):
+        def gone(*_: Any) -> Any:
+            Connection.objects.all().delete()
+            return configuring.LookUp({})
+
+        monkeypatch.setattr(configuring, "look_up_names", gone)
+        answer = caller.patch(f"fallback-configs/{config.pk}", {"source": {"workspaceId": "q"}})
+        problem(answer, 409, "Stale")
 
     def test_deleting_leaves_open_moves(self, caller, config):
         move = MoveFactory.create(connection=config.connection, config=config)

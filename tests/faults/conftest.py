@@ -56,14 +56,18 @@ def install(
         one_simulator.reset()
         tokens = {"tokens": [one_simulator.token]}
         one_simulator.settings(**QUICK, **USUAL, **tokens)
-        with directory() as home, databases.copy(home) as name:
-            with django_db_blocker.unblock(), databases.used_here(name, home):
-                env = environment(home) | databases.environment(name, home)
-                installation = Installation(one_simulator, home, env)
-                try:
-                    yield installation
-                finally:
-                    installation.end_daemons()
+        with (
+            directory() as home,
+            databases.copy(home) as name,
+            django_db_blocker.unblock(),
+            databases.used_here(name, home),
+        ):
+            env = environment(home) | databases.environment(name, home)
+            installation = Installation(one_simulator, home, env)
+            try:
+                yield installation
+            finally:
+                installation.end()
 
     return installing
 

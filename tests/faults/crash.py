@@ -3,11 +3,8 @@
 A step is what others can see: a committed write, or a call to the remote. They are hooked at the
 border to the libraries (the database's commit, the session's request), so that none is missed.
 
-CRASH_HOW says how it dies: `before` or `after` a step, or `during` a call, which is on its way
-then. For n = 1, 2, 3 … a process dies at step n, with `{}` in its arguments replaced by n, until
-one comes to its end; how many died is printed.
-
-LEASE_SECONDS shortens the leases instead, and with STOP_AT (`/jobs/trigger`, say) the process stands
+CRASH_AT and CRASH_HOW say where: `before` or `after` step n, or `during` call n, which is then on
+its way. LEASE_SECONDS shortens the leases; with STOP_AT (`/jobs/trigger`, say) the process stands
 still (SIGSTOP) when it is about to send such a call.
 """
 
@@ -15,9 +12,9 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
-from itertools import count
 from typing import Any
 
 import django
@@ -25,8 +22,6 @@ import requests
 from django.core.management import execute_from_command_line
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
-
-from config.processes import die_with_parent
 
 ON_ITS_WAY_SECONDS = 0.02  # let the simulator's latency be several times that
 WRITES = ("INSERT", "UPDATE", "DELETE")
@@ -76,21 +71,7 @@ def lay(fuse: Fuse) -> None:
     requests.Session.request = called  # type: ignore[method-assign]
     if fuse.how != "during":
         BaseDatabaseWrapper._commit = committed  # type: ignore[attr-defined]
-        CursorWrapper.execute = executed  # type: ignore[method-assign]
-
-
-def die_at_every_step(how: str, arguments: list[str]) -> None:
-    for at in count(1):
-        pid = os.fork()
-        if not pid:
-            die_with_parent(signal.SIGKILL)
-            lay(Fuse(at, how))
-            execute_from_command_line([argument.format(at) for argument in arguments])
-            os._exit(0)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if code != -signal.SIGKILL:
-            sys.stdout.write(f"{at - 1}\n")
-            sys.exit(code)
+        CursorWrapper.execute = executed  # type: ignore[method-assign,assignment]
 
 
 def stop_before(path: str) -> None:
@@ -99,6 +80,7 @@ def stop_before(path: str) -> None:
     def called(self: requests.Session, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
         if url.endswith(path):
             os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(0.1)  # the kernel may take a moment to stop this very thread
         return request(self, method, url, *args, **kwargs)
 
     requests.Session.request = called  # type: ignore[method-assign,assignment]
@@ -114,11 +96,10 @@ def shorten_leases(seconds: float) -> None:
 def main() -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
     django.setup()
-    arguments = ["manage.py", *sys.argv[1:]]
+    if "CRASH_AT" in os.environ:
+        lay(Fuse(int(os.environ["CRASH_AT"]), os.environ["CRASH_HOW"]))
     if "LEASE_SECONDS" in os.environ:
         shorten_leases(float(os.environ["LEASE_SECONDS"]))
-        if "STOP_AT" in os.environ:
-            stop_before(os.environ["STOP_AT"])
-        execute_from_command_line(arguments)
-    else:
-        die_at_every_step(os.environ["CRASH_HOW"], arguments)
+    if "STOP_AT" in os.environ:
+        stop_before(os.environ["STOP_AT"])
+    execute_from_command_line(["manage.py", *sys.argv[1:]])

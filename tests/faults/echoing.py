@@ -1,4 +1,4 @@
-"""A proxy before the simulator that refuses some calls and repeats in its answer what it was sent."""
+"""A proxy before the simulator that refuses some calls and repeats what it was sent."""
 
 import json
 import threading
@@ -26,6 +26,10 @@ def cutting(status: int, secret: str, keep: int) -> Echo:
 
 def nonsense(body: str) -> Answer:
     return 200, f"<html>{body}</html>".encode()
+
+
+def always(answer: object) -> Echo:
+    return lambda body: (200, json.dumps(answer).encode())
 
 
 def error(status: int, message: str, code: str = "") -> bytes:

@@ -3,6 +3,7 @@
 It is here to be wrong. A scenario that this loop survives proves nothing of Switchyard.
 """
 
+import json
 import sys
 import time
 from typing import Any
@@ -45,7 +46,7 @@ class Loop:
         time.sleep(self.patience)
         given = {"params": {"command": run["command"]}}
         if run["command"][:1] == "{":
-            given = {"params": requests.models.complexjson.loads(run["command"])}
+            given = {"params": json.loads(run["command"])}
         body = {"applicationId": application_id, "input": given}
         self.call("POST", "jobs/trigger", json=body)
         query = {"deploymentId": run["deploymentId"], "jobRunName": run["name"]}

@@ -1,7 +1,7 @@
-"""Real processes that start in a fifth of a second: forked where the libraries are loaded already.
+"""Real processes that start in no time: forked where the project is loaded already.
 
-Each has an environment, a database connection and an end of its own, as `python manage.py …` has;
-only what takes a second and is the same for all, importing Django, Celery and the rest, is done.
+Each has an environment, settings, a database connection and an end of its own, as `python manage.py
+…` has; only what takes a second and is the same for all, importing everything, is done once.
 """
 
 import ctypes
@@ -15,25 +15,10 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-# Nothing of ours and nothing that reads settings: those are each process's own.
-LIBRARIES = [
-    "daphne.server",
-    "celery.app.trace",
-    "channels_redis.core",
-    "cryptography.fernet",
-    "django.contrib.postgres.fields",
-    "django.core.management",
-    "django.template.loader",
-    "environ",
-    "psycopg",
-    "requests",
-    "rich.progress",
-    "structlog",
-]
 PR_SET_PDEATHSIG = 1
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(LIBRARIES)
+_context.set_forkserver_preload(["tests.faults.preloaded"])
 
 
 def start(
@@ -57,6 +42,19 @@ def _run(
     for stream, path in ((sys.stdout, out), (sys.stderr, err)):
         with path.open("ab") as file:
             os.dup2(file.fileno(), stream.fileno())
-    sys.stdin = open(os.devnull)
     sys.argv = [f"{module}.py", *arguments]
+    _forget_settings()
     importlib.import_module(module).main()
+
+
+def _forget_settings() -> None:
+    """They are read again, from the environment that this process has now."""
+    from django.conf import settings
+    from django.db import connections
+    from django.utils.functional import empty
+
+    sys.modules.pop("config.settings", None)
+    settings._wrapped = empty
+    assert not any(one.connection for one in connections.all(initialized_only=True))
+    vars(connections).clear()
+    vars(connections).update(vars(type(connections)()))

@@ -98,7 +98,7 @@ def test_two_organizations_on_one_remote(world: Installation) -> None:
     second = world.connection("Second", f"http://LOCALHOST:{world.sim.port}/api/svc/")
     world.sim.settings(latencyMs=20)
     seeded = world.seed(first, jobs=4, runsPerJob=3)
-    world.config(seeded["source"] | seeded["sources"][0], *seeded["destinations"], connection=second)
+    world.config(seeded["sources"][0], *seeded["destinations"], connection=second)
     sweeps = [world.begin_sweep("--organization", name) for name in ("first", "second")]
     figures = [process.wait().figures for process in sweeps]
     assert sum(found["planned"] for found in figures) == 12

@@ -1,4 +1,4 @@
-"""What holds moves back: caps, pauses, switches, clocks, loops. And what is finished all the same."""
+"""What holds moves back: caps, pauses, switches, clocks, loops; and what is finished anyway."""
 
 from typing import Any
 
@@ -64,9 +64,7 @@ def scope_of(world: Installation, scope: str) -> tuple[str, ...]:
     return ("--config", str(FallbackConfig.objects.first().pk))  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize(
-    ("scope", "paused"), [("everything", 8), ("connection", 8), ("config", 4)]
-)
+@pytest.mark.parametrize(("scope", "paused"), [("everything", 8), ("connection", 8), ("config", 4)])
 def test_a_pause_stops_what_is_new_and_what_has_triggered_nothing(
     world: Installation, scope: str, paused: int
 ) -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from fallback.models import PurgeMode
+from tests.faults import echoing
 from tests.faults.conftest import Install
 from tests.faults.world import Installation, Json
 
@@ -68,25 +70,87 @@ def test_nothing_came_of_it_besides(swept: Swept) -> None:
     assert swept.world.verdict() == {"moved": len(CASES)}
 
 
-def test_identical_commands_and_lost_triggers(world: Installation) -> None:
+LOST, LATE = {"effect": "lost"}, {"effect": "late", "seconds": 3}
+NEVER = {"effect": "refuse"}
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [[LOST | {"times": 3}], [LOST, LATE]],
+        # Ten seconds each: only then is it certain that a trigger did not arrive.
+        pytest.param([[NEVER | {"skip": 2}], [NEVER, LATE, LOST, NEVER]], marks=pytest.mark.soak),
+    ],
+    ids=["they arrive", "some never arrive"],
+)
+def test_identical_commands_and_lost_triggers(
+    world: Installation, faults: list[list[Json]]
+) -> None:
     """Nobody can tell such runs apart, so no trigger goes out while another's answer is missing.
 
-    Two processes, so that neither can know of the other but by the database.
+    Two processes, so that neither can know of the other but by the database. A list of faults for
+    the one job, another for the other, and none for the third.
     """
     world.sim.settings(latencyMs=20)
     seeded = world.seed(jobs=3, runsPerJob=6, commands="identical")
-    first, second, third = (f"{job['name']}-" for job in seeded["jobs"])
-    trigger = {"call": "trigger"}
     world.sim.faults(
-        trigger | {"effect": "lost", "times": 3, "match": {"body": first}},
-        trigger | {"effect": "lost", "times": 1, "match": {"body": second}},
-        trigger | {"effect": "late", "seconds": 3, "times": 1, "match": {"body": second}},
-        trigger | {"effect": "refuse", "times": 1, "skip": 2, "match": {"body": third}},
+        *(
+            {"call": "trigger", "times": 1, "match": {"body": f"{job['name']}-"}, **fault}
+            for job, its_faults in zip(seeded["jobs"], faults, strict=False)
+            for fault in its_faults
+        )
     )
     for process in [world.begin_sweep(timeout=90), world.begin_sweep(timeout=90)]:
         process.wait()
-    assert [fault["fired"] for fault in world.sim.fired()] == [3, 1, 1, 1]
+    assert all(fault["fired"] == fault["times"] for fault in world.sim.fired())
     assert world.verdict() == {"moved": 18}
     assert world.states() == {"Succeeded": 18}
     claimed = world.moves().values_list("destination_run_id", flat=True)
     assert len(set(claimed)) == 18
+
+
+def test_ended_first_and_lost_answers(world: Installation) -> None:
+    """PurgeMode.DIRECTLY: at no moment are there two copies, whatever becomes of the answers."""
+    world.sim.settings(terminateSeconds=1)
+    seeded = world.seed(jobs=5, runsPerJob=1, purge_mode=PurgeMode.DIRECTLY)
+    runs = [run["name"] for run in seeded["stuckRuns"]]
+    world.sim.faults(
+        {"call": "terminate", "times": 1, "match": {"jobRunName": runs[0]}, **LOST},
+        {"call": "terminate", "times": 1, "match": {"jobRunName": runs[1]}, **LATE},
+        {"call": "trigger", "times": 1, "match": {"body": runs[2]}, **LOST},
+        {"call": "trigger", "times": 1, "match": {"body": runs[3]}, **LATE},
+    )
+    assert world.sweep(timeout=60)["open"] == 0
+    assert world.verdict() == {"moved": 5}
+    done = [row for row in world.calls("terminate") if row["status"] == 200]
+    ended = {row["runName"]: row["at"] + 1000 for row in done}
+    for move in world.moves():
+        started = world.sim.run_shown(move.destination_run_name)["createdAt"]
+        assert started >= ended[move.source_run_name]
+
+
+NONSENSE: dict[str, object] = {
+    "too long": {"data": {"id": "x" * 3000, "name": "y" * 3000}},
+    "unprintable": {"data": {"id": "n\0l", "name": "n\0l"}},
+    "of other types": {"data": {"id": {"a": 1}, "name": ["b"], "createdAt": "soon"}},
+    "a list for an object": {"data": [1, 2]},
+    "a list": [],
+}
+
+
+def test_nonsense_stops_no_other_move(world: Installation) -> None:
+    """Well-formed, and the call was not even carried out. Its move may wait, or fail."""
+    cases = [(path, text) for path in ("/apps", "/jobs/trigger") for text in NONSENSE.values()]
+    seeded = world.sim.seed(jobs=len(cases) + 3, runsPerJob=1, destinations=1)
+    echoes = {}
+    for (path, answer), run in zip(cases, seeded["stuckRuns"], strict=False):
+        sent = f"{run['applicationId']}/v1" if path == "/apps" else f"{run['name']}-moved"
+        echoes[path, sent] = echoing.always(answer)
+    with echoing.proxy(world.sim.url.removesuffix("/api/svc"), echoes) as url:
+        connection = world.connection(url=url)
+        world.config(seeded["sources"][0], *seeded["destinations"], connection=connection)
+        assert world.sweep(timeout=4)["succeeded"] >= 3
+    assert not echoes
+    outcomes = world.outcomes()
+    assert set(outcomes.values()) <= {"moved", "waiting", "unterminated"}
+    assert [outcomes[run["name"]] for run in seeded["stuckRuns"][-3:]] == ["moved"] * 3

@@ -6,21 +6,27 @@ import pytest
 
 from accounts.models import Activity
 from fallback.models import Connection, Sweep
-from tests.faults.world import Installation, wait_for
+from fallback.simulator.client import Simulator
+from tests.faults.world import Installation, Json, wait_for
 
 pytestmark = pytest.mark.faults
-WRITES = ("create", "trigger", "terminate")
 
 
-def test_down_in_the_middle(world: Installation) -> None:
-    """Every call is cut off, without a word whether it was carried out, for three seconds."""
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        pytest.param("lost", id="triggers arrive"),
+        # Ten seconds more: only then is it certain that a trigger did not arrive.
+        pytest.param("refuse", id="nothing arrives", marks=pytest.mark.soak),
+    ],
+)
+def test_down_in_the_middle(world: Installation, trigger: str) -> None:
+    """For three seconds no call is answered, and nobody can know whether it was carried out."""
     world.sim.settings(latencyMs=30, rolloutSeconds=0.2)
     world.seed(jobs=8, runsPerJob=5, healthyRuns=4)
     sweep = world.begin_sweep(timeout=90)
     wait_for(lambda: len(world.calls("trigger")) > 5)
-    world.sim.faults(
-        {"call": "*", "effect": "lost", "probability": 0.3}, {"call": "*", "effect": "refuse"}
-    )
+    world.sim.faults({"call": "trigger", "effect": trigger}, {"call": "*", "effect": "refuse"})
     time.sleep(3)
     world.sim.faults()
     assert sweep.wait().figures["open"] == 0
@@ -28,12 +34,25 @@ def test_down_in_the_middle(world: Installation) -> None:
     assert world.states() == {"Succeeded": 40}
 
 
-def test_the_simulator_dies_and_starts_again(world: Installation) -> None:
-    """Connections refused, then none of what it knew: here it only has to be survived."""
+def test_the_remote_is_killed_and_comes_back(world: Installation) -> None:
+    """kill -9: connections are refused for two seconds; what it has answered it still knows."""
+    with Simulator.start(state=world.home / "remote.sqlite3", rollout_seconds=1) as remote:
+        world.sim = remote
+        world.seed(jobs=4, runsPerJob=5)
+        sweep = world.begin_sweep(timeout=90)
+        wait_for(lambda: len(remote.log()) == 4)
+        remote.kill()
+        time.sleep(2)
+        remote.run()
+        assert sweep.wait().figures["open"] == 0
+        assert world.verdict() == {"moved": 20}
+
+
+def test_nobody_there_is_not_nothing_stuck(world: Installation) -> None:
     world.seed(jobs=2, runsPerJob=2)
     world.sim.faults({"call": "*", "effect": "refuse"})
-    swept = world.sweep()
-    assert (swept["seen"], swept["errors"]) == (0, 1)
+    swept = world.begin_sweep().wait()
+    assert (swept.code, swept.figures["seen"], swept.figures["errors"]) == (1, 0, 1)
     assert Sweep.objects.get().sources[0]["error"] == "Unreachable"
     world.sim.faults()
     assert world.sweep()["succeeded"] == 4
@@ -102,7 +121,7 @@ def test_the_token_is_refused_in_the_middle(world: Installation) -> None:
     ],
     ids=lambda fault: f"{fault['effect']} {fault.get('status', '')}".strip(),
 )
-def test_one_source_failing_never_stops_another(world: Installation, fault: dict[str, object]) -> None:
+def test_one_source_failing_never_stops_another(world: Installation, fault: Json) -> None:
     seeded = world.seed(sourceClusters=3, jobs=2, runsPerJob=2)
     bad = seeded["sources"][1]["workspaceId"]
     match = {"workspaceId": bad}

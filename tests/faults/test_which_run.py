@@ -30,8 +30,16 @@ ALIKE: dict[str, Json] = {
 }
 
 
-@pytest.mark.parametrize("rollout", [0, 0.3], ids=["at once", "rolling out"])
-@pytest.mark.parametrize("wish", ALIKE.values(), ids=ALIKE)
+ROLLING = ("versions of each job", "versions, and commands alike", "names that share 29")
+CASES = [
+    pytest.param(wish, rollout, id=f"{name}, {how}")
+    for rollout, how in ((0, "at once"), (0.3, "rolling out"))
+    for name, wish in ALIKE.items()
+    if not rollout or name in ROLLING
+]
+
+
+@pytest.mark.parametrize(("wish", "rollout"), CASES)
 def test_each_with_its_own_manifest_and_input(
     world: Installation, wish: Json, rollout: float
 ) -> None:
@@ -68,11 +76,11 @@ def test_inputs_of_every_kind(world: Installation) -> None:
 
 @pytest.mark.parametrize("command", ['{"rate": NaN}', '{"limit": 1e400}'])
 def test_an_input_that_no_json_can_carry(world: Installation, command: str) -> None:
-    """Python writes such things. Nothing is started, and nobody goes on trying."""
+    """Python writes such things. Nothing is started, and nobody tries for ever."""
     seeded = world.seed(jobs=1, runsPerJob=1)
     world.sim.add_run(seeded["jobs"][0]["id"], command=command, ageMinutes=90)
     swept = world.sweep(timeout=4)
-    assert (swept["succeeded"], swept["failed"] + swept["needsAttention"]) == (1, 1)
+    assert (swept["succeeded"], swept["open"] - swept["needsAttention"]) == (1, 0)
     assert world.verdict() == {"moved": 1, "waiting": 1}
 
 

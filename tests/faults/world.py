@@ -73,18 +73,12 @@ class Running:
         assert process.pid is not None
         self.pid: int = process.pid
 
-    @property
-    def alive(self) -> bool:
-        return self._process.is_alive()
-
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
 
     def kill(self) -> Ended:
         """kill -9."""
-        if self.alive:
-            with suppress(ProcessLookupError):
-                self.signal(signal.SIGKILL)
+        self._process.kill()
         return self.wait()
 
     def wait(self, seconds: float = 120) -> Ended:
@@ -115,10 +109,6 @@ class Daemon:
                 preexec_fn=_die_with_parent,
             )
 
-    @property
-    def alive(self) -> bool:
-        return self._popen.poll() is None
-
     def kill(self) -> None:
         """kill -9, with its children."""
         with suppress(ProcessLookupError):
@@ -146,7 +136,7 @@ class Installation:
         self.sim, self.home, self.env = simulator, home, env
         self._started = 0
         self._earlier = max((row["seq"] for row in simulator.log()), default=0)
-        self._daemons: list[Daemon] = []
+        self._begun: list[Running | Daemon] = []
 
     # What is there
 
@@ -196,7 +186,9 @@ class Installation:
     def ticks(self, seconds: float) -> None:
         """Let beat's ticks come that often."""
         microseconds = int(seconds * 1_000_000)
-        interval, _ = IntervalSchedule.objects.get_or_create(every=microseconds, period="microseconds")
+        interval, _ = IntervalSchedule.objects.get_or_create(
+            every=microseconds, period="microseconds"
+        )
         PeriodicTask.objects.filter(task__endswith="_tick").update(interval=interval)
 
     # What is done
@@ -205,7 +197,8 @@ class Installation:
         """Start `manage.py ARGUMENTS`, or another module's main()."""
         out, err = self._files(arguments[0] if module == "manage" else module)
         process = nursery.start(module, arguments, self.env | env, out, err)
-        return Running(process, out, err)
+        self._begun.append(found := Running(process, out, err))
+        return found
 
     def manage(self, *arguments: str, **env: str) -> Ended:
         return self.begin(*arguments, **env).wait()
@@ -233,12 +226,13 @@ class Installation:
         """`python -m COMMAND` until it is killed or the test ends."""
         log, _ = self._files(name)
         found = Daemon([sys.executable, "-m", *command], self.env | env, log)
-        self._daemons.append(found)
+        self._begun.append(found)
         return found
 
-    def end_daemons(self) -> None:
-        for daemon in self._daemons:
-            daemon.kill()
+    def end(self) -> None:
+        """Nothing that was begun outlives the test."""
+        for process in self._begun:
+            process.kill()
 
     # What came of it
 
