@@ -7,6 +7,7 @@ from typing import Any, ClassVar, cast
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from django.db.models import Count, Q, QuerySet, Window
+from django.http import HttpRequest
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.filters import BaseFilterBackend
@@ -25,6 +26,7 @@ from config.base.parameters import (
     given_to,
     whole,
 )
+from config.base.parsing import measure
 
 LIMIT, MOST_ROWS = 100, 500
 MOST_TERMS = 10
@@ -39,6 +41,10 @@ class Strict(APIView):
     def known_parameters(self) -> list[Parameter]:
         """Of the action that is under way."""
         return []
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        measure(request)
+        return super().initialize_request(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

@@ -7,7 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
+from asgiref.testing import ApplicationCommunicator
 from cryptography.fernet import Fernet
+from django.core.handlers.asgi import ASGIHandler
 from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
@@ -184,6 +187,24 @@ class TestBodies:
     def test_any_document_is_parsed_or_refused(self, document):
         with contextlib.suppress(ParseError, ValidationError):
             JSONParser().parse(Stream(json.dumps(document).encode()))
+
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [(b"{", None), (b'{"password": "x"}', "username"), (b'{"username": "x"}', "password")],
+    )
+    def test_one_that_comes_in_chunks_is_read(self, body, field):
+        """As daphne hands it over: without a length."""
+
+        async def ask() -> Any:
+            headers = [(b"content-type", b"application/json"), (b"transfer-encoding", b"chunked")]
+            scope = {"type": "http", "method": "POST", "path": "/api/token", "headers": headers}
+            wire = ApplicationCommunicator(ASGIHandler(), scope | {"query_string": b""})
+            await wire.send_input({"type": "http.request", "body": body})
+            await wire.receive_output(5)
+            return json.loads((await wire.receive_output(5))["body"])
+
+        told = async_to_sync(ask)()
+        assert list(told.get("errors", {None: ""})) == [field]
 
 
 class TestRequestIds:
