@@ -117,5 +117,5 @@ def _activities(request: PageRequest) -> dict[str, Any]:
     if chosen["days"] in SPANS and chosen["days"]:
         since = timezone.now() - timedelta(days=int(chosen["days"]))
         found = found.filter(created_at__gte=since)
-    rows = page_of(request, found, Activity.objects.all())
+    rows = page_of(request, found, Activity.objects.all(), search=bool(text))
     return {"page": rows, "chosen": chosen, "kinds": KINDS, "parts": PARTS, "spans": SPANS}

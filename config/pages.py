@@ -16,8 +16,7 @@ from django.utils.functional import SimpleLazyObject
 from accounts.models import Organization
 from accounts.scope import PageRequest, choosable
 from config.base.actor import Actor
-from fallback.models import Move, MoveState
-from fallback.outlook import next_sweep_at
+from fallback.outlook import next_sweep_at, waiting
 from fallback.tasks import why_idle
 
 STRICT = "; ".join(
@@ -130,7 +129,6 @@ class Frame:
         self.request = request
         match = request.resolver_match
         self.here = match.url_name if match else ""
-        self.signed_in = request.user.is_authenticated
 
     @property
     def theme(self) -> str:
@@ -162,8 +160,7 @@ class Frame:
 
     @property
     def needs_a_person(self) -> int:
-        waiting = (MoveState.NEEDS_ATTENTION, MoveState.AWAITING_APPROVAL)
-        return Move.objects.visible_to(self.request.reader).filter(state__in=waiting).count()
+        return waiting(self.request.reader)
 
     @property
     def section(self) -> str:

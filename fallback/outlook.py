@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models import CharField, Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Cast, Substr
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
@@ -102,9 +103,35 @@ def next_sweep_at() -> datetime | None:
     return max(tick.last_run_at + tick.interval.schedule.run_every, timezone.now())
 
 
+def counted(reader: Actor) -> QuerySet[Move]:
+    """Moves to count: by organization also for who sees all, since the indexes begin with it."""
+    moves = Move.objects.visible_to(reader).order_by()
+    if reader.sees_all:
+        moves = moves.filter(organization__in=Organization.objects.alive().values("pk"))
+    return moves
+
+
+def waiting(reader: Actor) -> int:
+    """How many moves need a person."""
+    return counted(reader).filter(state__in=WAITING_FOR_A_PERSON).count()
+
+
+def by_hour(reader: Actor, start: datetime) -> dict[tuple[str, str], int]:
+    """Moves that succeeded or failed, by the hour in UTC ("2026-10-23 14") and the state."""
+    found = (
+        counted(reader)
+        .filter(created_at__gte=start, state__in=[MoveState.SUCCEEDED, MoveState.FAILED])
+        # Cut from the text: functions of dates are slow, or Python, on SQLite.
+        .annotate(hour=Substr(Cast("created_at", CharField()), 1, 13))
+        .values_list("hour", "state")
+        .annotate(n=Count("pk"))
+    )
+    return {(hour, state): n for hour, state, n in found}
+
+
 def figures(reader: Actor, last: list[Sweep]) -> dict[str, Any]:
     """The tiles of the overview. Counts of ended moves are of those begun in the last day."""
-    moves = Move.objects.visible_to(reader).order_by()
+    moves = counted(reader)
     since = timezone.now() - LATELY
     ended = dict(moves.filter(created_at__gte=since).values_list("state").annotate(n=Count("pk")))
     open_now = dict(

@@ -71,7 +71,9 @@ def relocate(relocation: Relocation, remotes: Remotes) -> Journey:
 
 def _create(relocation: Relocation, remotes: Remotes) -> Journey:
     client = remotes.client(relocation.connection)
-    if relocation.manifest is None:
+    # Not on the row before the intent is in: while we wait others may read the row again.
+    manifest = relocation.manifest
+    if manifest is None:
         version = relocation.source_version
         found = yield Call(
             lambda: client.deployments(
@@ -83,7 +85,7 @@ def _create(relocation: Relocation, remotes: Remotes) -> Journey:
         source = [d for d in found if d.id == relocation.source_deployment_id]
         if not source or not source[0].manifest:
             return Never("ManifestMissing", "The source deployment's manifest is gone.")
-        relocation.manifest = source[0].manifest
+        manifest = source[0].manifest
     applications = yield from remotes.applications(relocation, ready=False)
     existing: Application | None = applications.get(relocation.name)
     if existing and not _ours(relocation, existing):
@@ -98,7 +100,7 @@ def _create(relocation: Relocation, remotes: Remotes) -> Journey:
         {"state": R.NEW},
         {
             "state": R.CREATING,
-            "manifest": relocation.manifest,
+            "manifest": manifest,
             "version_before": existing.last_version if existing else 0,
             "asked_at": relocation.asked_at or now,
             "lease": uuid.uuid4(),

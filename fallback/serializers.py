@@ -318,24 +318,27 @@ class SweepShown(Shown):
         return "Running" if sweep.lease else "Waiting"
 
 
+# Reports of sweeps are kept for long: what an older one lacks has a default.
 class RunLeftShown(serializers.Serializer[Any]):
-    run = serializers.CharField()
-    job = serializers.CharField()
-    reason = serializers.CharField()
-    message = serializers.CharField()
+    run = serializers.CharField(default="")
+    job = serializers.CharField(default="")
+    reason = serializers.CharField(default="")
+    message = serializers.CharField(default="")
 
 
 class SweepSourceShown(serializers.Serializer[Any]):
-    connection = serializers.CharField()
-    cluster_id = serializers.CharField(source="clusterId")
-    workspace_id = serializers.CharField(source="workspaceId")
-    seen = serializers.IntegerField()
-    stuck = serializers.IntegerField()
-    planned = serializers.IntegerField()
-    skipped = serializers.DictField(child=serializers.IntegerField())
-    error = serializers.CharField()
-    message = serializers.CharField()
-    runs = RunLeftShown(many=True, help_text="Examples of what was left alone, and why.")
+    connection = serializers.CharField(default="")
+    cluster_id = serializers.CharField(source="clusterId", default="")
+    workspace_id = serializers.CharField(source="workspaceId", default="")
+    seen = serializers.IntegerField(default=0)
+    stuck = serializers.IntegerField(default=0)
+    planned = serializers.IntegerField(default=0)
+    skipped = serializers.DictField(child=serializers.IntegerField(), default=dict)
+    error = serializers.CharField(default="")
+    message = serializers.CharField(default="")
+    runs = RunLeftShown(
+        many=True, default=list, help_text="Examples of what was left alone, and why."
+    )
 
 
 class SweepWithSources(SweepShown):

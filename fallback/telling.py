@@ -28,7 +28,7 @@ SENTENCES = {
     S.TERMINATING: "The stuck run at the source is ended.",
     S.SUCCEEDED: "It runs at {destination} as {run}.",
 }
-MOST_STEPS = 400
+MOST_STEPS = 200
 CONSOLE_PREFIX = "/api/svc"  # where the API is served under it, the console is at the same host
 
 

@@ -17,6 +17,7 @@ urlpatterns = [
     path("resume/", pauses.resume, name="resume"),
     path("moves/", moves.moves, name="moves"),
     path("moves/rows/", moves.rows, name="move-rows"),
+    path("moves/waiting/", moves.waiting, name="move-waiting"),
     path("moves/<uuid:pk>/", moves.move, name="move"),
     path("moves/<uuid:pk>/now/", moves.now, name="move-now"),
     path("moves/<uuid:pk>/retry/", moves.retry, name="move-retry"),

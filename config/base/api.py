@@ -37,6 +37,7 @@ class Strict(APIView):
     """A view that refuses query parameters it does not know."""
 
     given: Given
+    http_method_names = ("get", "head", "post", "put", "patch", "delete")
 
     def known_parameters(self) -> list[Parameter]:
         """Of the action that is under way."""
@@ -48,7 +49,7 @@ class Strict(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        if getattr(self, "action", "") is None or request.method == "OPTIONS":
+        if getattr(self, "action", "") is None:
             return  # no such method here, which is told next
         known = {parameter.name: parameter for parameter in self.known_parameters()}
         self.given = given_to(request.GET, known)

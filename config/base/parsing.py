@@ -51,7 +51,7 @@ class FormParser(CamelCaseFormParser):  # type: ignore[misc]
 
 def measure(request: HttpRequest) -> None:
     """Tell the length of a body that came in chunks: without one REST framework reads nothing."""
-    stream = getattr(request, "_stream", None)
+    stream: Any = getattr(request, "_stream", None)
     if "Transfer-Encoding" in request.headers and hasattr(stream, "seek"):
         stream.seek(0, os.SEEK_END)
         request.META["CONTENT_LENGTH"] = str(stream.tell())

@@ -53,13 +53,13 @@ def _two(whole: int, large: int, large_unit: str, small: int, small_unit: str) -
 
 
 def relative(moment: datetime, now: datetime | None = None) -> str:
-    """'now', '42 s ago', 'in 9 min', '2 h ago', '3 d ago', and the day once that is long ago."""
+    """'just now', '42 s ago', 'in 9 min', '2 h ago', '3 d ago', then the day."""
     ahead = moment - (now or timezone.now())
     span = abs(ahead)
     if span >= LONG_AGO:
         return day(moment)
     if span < timedelta(seconds=5):
-        return "now"
+        return "just now"
     told = _one_unit(int(span.total_seconds()))
     return f"in{NARROW}{told}" if ahead > timedelta(0) else f"{told}{NARROW}ago"
 

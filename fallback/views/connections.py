@@ -156,7 +156,7 @@ def _told(request: PageRequest, found: Connection) -> dict[str, Any]:
         "connection": found,
         "state": state_of(found),
         "configs": found.configs.count(),
-        "open_moves": Move.objects.open().filter(connection=found).count(),
+        "open_moves": Move.objects.open().filter(organization=home, connection=found).count(),
         "may_write": roles.may(actor, "connection.write", home),
         "may_pause": roles.may(actor, "fallback.pause", home),
         "pause": pause,

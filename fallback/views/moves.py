@@ -54,12 +54,19 @@ def rows(request: PageRequest) -> HttpResponse:
     return render(request, "fallback/_moves.html", _listed(request))
 
 
+@page
+def waiting(request: PageRequest) -> HttpResponse:
+    """How many need a person, for the navigation of every page."""
+    return render(request, "ui/waiting.html", {"waiting": outlook.waiting(request.reader)})
+
+
 def _listed(request: PageRequest) -> dict[str, Any]:
     names = ("state", "connection", "workspace", "reason", "search", "config")
     chosen = {n: request.GET.get(n, "").replace("\0", "").strip()[:128] for n in names}
     found = _filtered(Move.objects.visible_to(request.reader), chosen)
     load = Move.objects.select_related("config", "connection").defer("command", "connection__token")
-    listed = page_of(request, found, load)
+    search = any(chosen[name] for name in ("workspace", "reason", "search"))
+    listed = page_of(request, found, load, search=search)
     return {"page": listed, "chosen": chosen, "filtered": any(chosen.values())} | _names(
         request, listed.rows
     )

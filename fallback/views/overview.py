@@ -1,9 +1,9 @@
 """The overview: what needs a person, what moves, what is stuck, and what happened."""
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
-from django.db.models import Count, Min, Value
+from django.db.models import Min
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -40,11 +40,7 @@ def now(request: PageRequest) -> HttpResponse:
 def _standing(request: PageRequest) -> dict[str, Any]:
     reader = request.reader
     last = outlook.last_sweeps(reader)
-    moves = (
-        Move.objects.visible_to(reader)
-        .select_related("config", "connection")
-        .defer("command", "connection__token")
-    )
+    moves = Move.objects.visible_to(reader).select_related("config").defer("command")
     waiting = list(moves.filter(state__in=WAITING_FOR_A_PERSON)[: MOST + 1])
     moving = list(moves.filter(state__in=DRIVEN)[: MOST + 1])
     stuck = outlook.stuck_runs(last)
@@ -79,28 +75,16 @@ def _standing(request: PageRequest) -> dict[str, Any]:
 
 def _by_hour(reader: Actor) -> dict[str, Any]:
     """Moved and failed in each of the last 24 hours, by when they were planned, for a chart."""
-    start = timezone.localtime().replace(minute=0, second=0, microsecond=0)
+    start = timezone.now().astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     start -= timedelta(hours=HOURS - 1)
-    found = Move.objects.visible_to(reader).order_by()
-    parts = []
-    for hour in range(HOURS):  # each counts its own stretch of an index
-        begin = start + timedelta(hours=hour)
-        for state in (MoveState.SUCCEEDED, MoveState.FAILED):
-            rows = found.filter(
-                state=state, created_at__gte=begin, created_at__lt=begin + timedelta(hours=1)
-            )
-            kind = Value(str(state))
-            parts.append(
-                rows.annotate(hour=Value(hour), kind=kind)
-                .values("hour", "kind")
-                .annotate(n=Count("pk"))
-            )
-    counts = {(row["hour"], row["kind"]): row["n"] for row in parts[0].union(*parts[1:], all=True)}
+    counts = outlook.by_hour(reader, start)
     bars = []
     for hour in range(HOURS):
-        moved = counts.get((hour, MoveState.SUCCEEDED), 0)
-        failed = counts.get((hour, MoveState.FAILED), 0)
-        bars.append({"at": start + timedelta(hours=hour), "moved": moved, "failed": failed})
+        at = start + timedelta(hours=hour)
+        key = f"{at:%Y-%m-%d %H}"
+        moved = counts.get((key, MoveState.SUCCEEDED), 0)
+        failed = counts.get((key, MoveState.FAILED), 0)
+        bars.append({"at": at, "moved": moved, "failed": failed})
     return _drawn(bars)
 
 

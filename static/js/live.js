@@ -7,7 +7,11 @@
   const path = document.body.dataset.socket;
   let delay = FIRST_DELAY;
 
+  let missed = false; // a bell while nobody looked
+
   const ring = () => {
+    missed = document.hidden;
+    if (missed) return;
     for (const element of document.querySelectorAll("[data-live]")) {
       element.dispatchEvent(new Event("changed"));
     }
@@ -37,5 +41,8 @@
     };
   };
 
+  document.addEventListener("visibilitychange", () => {
+    if (missed) ring();
+  });
   if (path && document.querySelector("[data-live]")) connect();
 }

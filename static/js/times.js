@@ -7,7 +7,7 @@
     const ahead = (moment - now) / 1000;
     const seconds = Math.floor(Math.abs(ahead));
     if (seconds >= LONG_AGO) return null; // the server wrote the day
-    if (seconds < 5) return "now";
+    if (seconds < 5) return "just now";
     const [size, unit] = SIZES.find(([size]) => seconds >= size);
     const span = `${Math.floor(seconds / size)}\u00a0${unit}`;
     return ahead > 0 ? `in\u00a0${span}` : `${span}\u00a0ago`;

@@ -4,14 +4,14 @@ import os
 import sys
 from itertools import chain
 
-from tests.bench import bench_moves, bench_simulator
+from tests.bench import bench_api, bench_moves, bench_simulator
 from tests.bench.figures import Figure, report
 
 load, cores = os.getloadavg()[0], os.cpu_count() or 1
 print(f"{cores} cores, load {load:.1f}", end="")
 print(": not a quiet machine, so speeds will be too low." if load > cores / 4 else ".", flush=True)
 found: list[Figure] = []
-for figure in chain(bench_simulator.measure(), bench_moves.measure()):
+for figure in chain(bench_simulator.measure(), bench_api.measure(), bench_moves.measure()):
     print(figure, flush=True)
     found.append(figure)
 sys.exit(report(found))

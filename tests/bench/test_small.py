@@ -19,7 +19,6 @@ def test_each_run_is_moved_once_with_few_requests(jobs: int, a_move: float) -> N
     assert (result.code, result.moved, result.mistakes) == (0, 20, 0), result.verdict
     assert result.told["succeeded"] == result.told["planned"] == 20
     assert result.stats["requests"] <= 20 * a_move + ONCE, result.stats
-    assert result.memory < 300
 
 
 def test_a_missed_target_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -154,8 +154,8 @@ class TestTimes:
     @pytest.mark.parametrize(
         ("ahead", "told"),
         [
-            (0, "now"),
-            (-4, "now"),
+            (0, "just now"),
+            (-4, "just now"),
             (-42, "42 s ago"),
             (-119, "1 min ago"),
             (-7300, "2 h ago"),
@@ -278,3 +278,10 @@ def test_a_superuser_finds_the_admin_in_the_navigation(db):
     client = Client()
     client.force_login(UserFactory.create(is_superuser=True, is_staff=True))
     assert 'href="/admin/"' in client.get("/").content.decode()
+
+
+def test_a_host_that_is_not_ours_gets_a_page_and_no_error(db, settings):
+    settings.ALLOWED_HOSTS = ["yard.example.org"]
+    response = Client().get("/", headers={"Host": "elsewhere.example"})
+    assert response.status_code == 400
+    assert "Bad request" in response.content.decode()

@@ -225,3 +225,9 @@ class TestSweeps:
         SweepFactory.create(organization=owner.organization, sources=[{"runs": [SECRET] * 50}])
         (row,) = results(caller.get("sweeps"))
         assert "sources" not in row
+
+    def test_a_report_from_long_ago_may_lack_something(self, caller, owner):
+        row = SweepFactory.create(organization=owner.organization, sources=[{}, {"runs": [{}]}])
+        told = caller.get(f"sweeps/{row.pk}").json()["sources"]
+        assert told[0]["runs"] == []
+        assert told[1]["runs"][0]["reason"] == ""

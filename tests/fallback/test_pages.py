@@ -46,6 +46,7 @@ ADDRESSES: dict[str, tuple[str, dict[str, int]]] = {
     "overview-now": ("get", LIST),
     "moves": ("get", LIST),
     "move-rows": ("get", LIST),
+    "move-waiting": ("get", LIST),
     "move": ("get", READ),
     "move-now": ("get", READ),
     "move-retry": ("post", deed("member")),

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from fallback.models import FallbackConfig
 from tests import needs
 from tests.faults.world import Installation, wait_for
 
@@ -61,3 +62,17 @@ def test_a_deployment_that_is_gone_is_made_again(world: Installation) -> None:
     world.sim.faults({"call": "trigger", "effect": "status", "status": 404, "times": 1})
     assert world.sweep()["succeeded"] == 2
     assert world.verdict() == {"moved": 2}
+
+
+def test_runs_taken_up_later_do_not_spoil_what_is_being_made(world: Installation) -> None:
+    """A slow listing holds a job up; two of its runs wait for it, then the others are taken up."""
+    seeded = world.sim.seed(sourceClusters=2, jobs=1, runsPerJob=20, destinations=2)
+    quick, slow = zip(seeded["sources"], seeded["destinations"], strict=True)
+    first = world.config(*quick, enabled=False)
+    world.config(*slow)
+    world.manage("sweep", "--json", FALLBACK_MAX_MOVES_PER_SWEEP="2")
+    FallbackConfig.objects.filter(pk=first.pk).update(enabled=True)
+    listing = {"call": "list_apps", "match": {"workspaceId": slow[1]["workspaceId"]}, "times": 1}
+    world.sim.faults({**listing, "effect": "hang", "seconds": 2})
+    assert world.sweep(FALLBACK_CONCURRENCY="4")["succeeded"] == 40
+    assert world.verdict() == {"moved": 40}
