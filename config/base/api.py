@@ -54,11 +54,6 @@ class Strict(APIView):
         known = {parameter.name: parameter for parameter in self.known_parameters()}
         self.given = given_to(request.GET, known)
 
-    def parameter(self, name: str) -> Any:
-        """The value of a parameter that may be given once, or None."""
-        known = {parameter.name: parameter for parameter in self.known_parameters()}
-        return known[name].value(self.given)
-
 
 class Pages(LimitOffsetPagination):
     """`{count, next, previous, results}`."""
