@@ -67,8 +67,10 @@ class Step:
 
     @property
     def tone(self) -> str:
+        if self.later:
+            return "idle"
         own = tones.look_of("move", self.state).tone
-        if self.now or self.later or self.state in (*CLOSED, S.NEEDS_ATTENTION):
+        if self.now or self.state in (*CLOSED, S.NEEDS_ATTENTION):
             return own
         trouble = (StepEvent.LOST, StepEvent.REFUSED)
         return "warn" if any(a.step.event in trouble for a in self.attempts) else "good"

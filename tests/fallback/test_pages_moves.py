@@ -80,6 +80,16 @@ class TestOverview:
             Sweep.objects.update(skipped={"Capped": 1200})
         assert sentence in self.show(acme)
 
+    def test_the_last_24_hours_are_drawn(self, acme):
+        now = timezone.now()
+        for state, age in (("Succeeded", 0), ("Succeeded", 2), ("Failed", 2), ("Succeeded", 30)):
+            found = MoveFactory.create(connection=acme.connection, state=state)
+            Move.objects.filter(pk=found.pk).update(created_at=now - timedelta(hours=age))
+        hours = acme.client("viewer").get("/").context["hours"]
+        told = [(bar["moved"], bar["failed"]) for bar in hours["bars"]]
+        assert (told[-1], told[-3], len(told)) == ((1, 0), (1, 1), 24)
+        assert (hours["moved"], hours["failed"], hours["peak"]) == (2, 1, 2)
+
     def test_a_pause_that_has_ended_is_none(self, acme):
         PauseFactory.create(connection=acme.connection, until=timezone.now() - timedelta(hours=1))
         assert "paused" not in self.show(acme)
