@@ -10,6 +10,7 @@ from asgiref.sync import sync_to_async
 from channels.layers import channel_layers, get_channel_layer
 from channels.testing import WebsocketCommunicator
 from django.conf import settings as django_settings
+from django.db import connections
 from django.test import Client, override_settings
 from django.utils import timezone
 from redis.exceptions import ConnectionError as RedisAway
@@ -32,6 +33,8 @@ def layer(monkeypatch):
         channel_layers.backends = {}
         yield
     channel_layers.backends = {}
+    # Consumers ask the database in a thread of its own, whose connection would outlive the tests.
+    asyncio.run(sync_to_async(connections.close_all)())
 
 
 @pytest.fixture(autouse=True)

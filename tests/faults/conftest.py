@@ -49,10 +49,16 @@ def databases() -> Iterator[Databases]:
 def install(
     one_simulator: Simulator, databases: Databases, django_db_blocker: DjangoDbBlocker
 ) -> Install:
-    """Makes an installation for whoever needs one for longer than a test."""
+    """Makes an installation, for a test or for several; one at a time, for the simulator is one.
+
+    So tests that share one come last in their module.
+    """
+    busy: list[bool] = []
 
     @contextmanager
     def installing() -> Iterator[Installation]:
+        assert not busy, "another installation has the simulator"
+        busy.append(True)
         one_simulator.reset()
         tokens = {"tokens": [one_simulator.token]}
         one_simulator.settings(**QUICK, **USUAL, **tokens)
@@ -68,6 +74,7 @@ def install(
                 yield installation
             finally:
                 installation.end()
+                busy.clear()
 
     return installing
 

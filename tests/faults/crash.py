@@ -3,9 +3,9 @@
 A step is what others can see: a committed write, or a call to the remote. They are hooked at the
 border to the libraries (the database's commit, the session's request), so that none is missed.
 
-CRASH_AT and CRASH_HOW say where: `before` or `after` step n, or `during` call n, which is then on
-its way. LEASE_SECONDS shortens the leases; with STOP_AT (`/jobs/trigger`, say) the process stands
-still (SIGSTOP) when it is about to send such a call.
+CRASH_AT and CRASH_HOW say where: `before` or `after` step n, or `during` the n-th call that changes
+something, which is then on its way. LEASE_SECONDS shortens the leases; with STOP_AT the process
+stands still (SIGSTOP) when it is about to send a call to such a path.
 """
 
 import os
@@ -57,8 +57,10 @@ def lay(fuse: Fuse) -> None:
     request = requests.Session.request
     commit, execute = BaseDatabaseWrapper._commit, CursorWrapper.execute  # type: ignore[attr-defined]
 
-    def called(self: requests.Session, *args: Any, **kwargs: Any) -> Any:
-        return fuse.step(lambda: request(self, *args, **kwargs))
+    def called(self: requests.Session, method: str, url: str, **kwargs: Any) -> Any:
+        if fuse.how == "during" and method == "GET":
+            return request(self, method, url, **kwargs)
+        return fuse.step(lambda: request(self, method, url, **kwargs))
 
     def committed(self: BaseDatabaseWrapper) -> Any:
         return fuse.step(lambda: commit(self))
@@ -68,7 +70,7 @@ def lay(fuse: Fuse) -> None:
             return fuse.step(lambda: execute(self, sql, params))
         return execute(self, sql, params)
 
-    requests.Session.request = called  # type: ignore[method-assign]
+    requests.Session.request = called  # type: ignore[method-assign,assignment]
     if fuse.how != "during":
         BaseDatabaseWrapper._commit = committed  # type: ignore[attr-defined]
         CursorWrapper.execute = executed  # type: ignore[method-assign,assignment]

@@ -2,18 +2,20 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pytest
 
 from accounts.models import Activity
 from fallback.models import Sweep
+from tests.faults.conftest import Install
 from tests.faults.world import Daemon, Installation, wait_for
 
 pytestmark = pytest.mark.faults
-WORKER = ("celery", "--quiet", "--app", "config", "worker", "--concurrency", "2")
-ALONE = ("--without-gossip", "--without-mingle")
-BEAT = ("celery", "--quiet", "--app", "config", "beat")
-ENABLED = {"JOB_FALLBACK_ENABLED": "true"}
+CELERY = ("celery", "--quiet", "--app", "config")
+WORKER = (*CELERY, "worker", "--concurrency", "2", "--without-gossip", "--without-mingle")
+BEAT = (*CELERY, "beat")
 
 
 def test_two_sweeps_at_once(world: Installation) -> None:
@@ -26,58 +28,6 @@ def test_two_sweeps_at_once(world: Installation) -> None:
     assert all(found["open"] == 0 for found in figures)
     assert world.verdict() == {"moved": 60}
     assert world.states() == {"Succeeded": 60}
-
-
-@pytest.fixture
-def valkey(world: Installation) -> Iterator[Daemon]:
-    yield world.daemon("valkey", "config.valkey")
-
-
-def all_moved(world: Installation, number: int) -> None:
-    wait_for(lambda: world.verdict() == {"moved": number}, 40, every=0.2)
-    wait_for(lambda: world.states() == {"Succeeded": number}, every=0.2)
-
-
-def test_two_workers_and_two_beats(world: Installation, valkey: Daemon) -> None:
-    world.sim.settings(latencyMs=20, rolloutSeconds=1)
-    world.ticks(1)
-    for _ in range(2):
-        world.daemon("worker", *WORKER, *ALONE, **ENABLED)
-        world.daemon("beat", *BEAT, **ENABLED)
-    world.seed(jobs=10, runsPerJob=6, healthyRuns=8, commands="identical")
-    all_moved(world, 60)
-    assert Sweep.objects.filter(by_person=False).exists()
-    planned = Activity.objects.filter(verb="move.planned")
-    assert planned.count() == 60
-
-
-def test_the_ticks_catch_up_when_valkey_comes_back(world: Installation, valkey: Daemon) -> None:
-    world.ticks(1)
-    world.daemon("worker", *WORKER, *ALONE, **ENABLED)
-    world.daemon("beat", *BEAT, **ENABLED)
-    world.seed(jobs=2, runsPerJob=2)
-    all_moved(world, 4)
-    valkey.kill()
-    world.seed(jobs=2, runsPerJob=2)
-    world.sweep()  # a person needs no broker
-    all_moved(world, 8)
-    world.seed(jobs=2, runsPerJob=2)
-    valkey.start()
-    all_moved(world, 12)
-
-
-@pytest.mark.soak
-def test_a_worker_dies_among_others(world: Installation, valkey: Daemon) -> None:
-    """No lease is shortened: what it held is taken up two minutes later."""
-    world.sim.settings(latencyMs=100)
-    world.ticks(1)
-    workers = [world.daemon("worker", *WORKER, *ALONE, **ENABLED) for _ in range(2)]
-    world.daemon("beat", *BEAT, **ENABLED)
-    world.seed(jobs=20, runsPerJob=10)
-    wait_for(lambda: len(world.calls("trigger")) > 20, every=0.05)
-    workers[0].kill()
-    wait_for(lambda: world.verdict() == {"moved": 200}, 200, every=1)
-    wait_for(lambda: world.states() == {"Succeeded": 200}, every=1)
 
 
 def test_every_command_works_without_a_broker(world: Installation) -> None:
@@ -124,3 +74,69 @@ def test_a_run_that_somebody_else_moves_is_owned_elsewhere(world: Installation) 
     assert begun.wait().figures["succeeded"] == 4
     assert world.verdict() == {"moved": 4}
     assert not world.moves(organization__slug="second").exists()
+
+
+@dataclass
+class Fleet:
+    """A broker, two workers and two beats, whose ticks come every second."""
+
+    world: Installation
+    valkey: Daemon
+    workers: list[Daemon]
+
+    def moves(self, number: int) -> None:
+        """So many more stuck runs: each is moved, and was planned once."""
+        before = self.world.moves().count()
+        self.world.seed(jobs=number // 6, runsPerJob=6, healthyRuns=8, commands="identical")
+        self.have_moved(before + number)
+
+    def have_moved(self, number: int, seconds: float = 60) -> None:
+        wait_for(lambda: self.world.states() == {"Succeeded": number}, seconds, every=0.2)
+        assert self.world.verdict() == {"moved": number}
+        assert Activity.objects.filter(verb="move.planned").count() == number
+
+
+@contextmanager
+def running(world: Installation) -> Iterator[Fleet]:
+    enabled = {"JOB_FALLBACK_ENABLED": "true"}
+    world.ticks(1)
+    valkey = world.daemon("valkey", "config.valkey")
+    workers = [world.daemon("worker", *WORKER, **enabled) for _ in range(2)]
+    for _ in range(2):
+        world.daemon("beat", *BEAT, **enabled)
+    yield Fleet(world, valkey, workers)
+
+
+@pytest.fixture(scope="module")
+def fleet(install: Install) -> Iterator[Fleet]:
+    with install() as world, running(world) as fleet:
+        world.sim.settings(latencyMs=20, rolloutSeconds=0.5)
+        yield fleet
+
+
+def test_two_workers_and_two_beats(fleet: Fleet) -> None:
+    fleet.moves(60)
+    assert not Sweep.objects.filter(by_person=True).exists()
+
+
+def test_the_ticks_catch_up_when_valkey_comes_back(fleet: Fleet) -> None:
+    fleet.valkey.kill()
+    before = fleet.world.moves().count()
+    fleet.world.seed(jobs=2, runsPerJob=3)
+    fleet.world.sweep()  # a person needs no broker
+    fleet.have_moved(before + 6)
+    fleet.world.seed(jobs=2, runsPerJob=3)
+    fleet.valkey.start()
+    fleet.have_moved(before + 12)
+
+
+@pytest.mark.soak
+def test_a_worker_dies_among_others(fleet: Fleet) -> None:
+    """No lease is shortened: what it held is taken up two minutes later."""
+    world, before = fleet.world, fleet.world.moves().count()
+    world.sim.settings(latencyMs=100)
+    begun = len(world.calls("trigger"))
+    world.seed(jobs=20, runsPerJob=10)
+    wait_for(lambda: len(world.calls("trigger")) > begun + 20, every=0.05)
+    fleet.workers[0].kill()
+    fleet.have_moved(before + 200, 240)

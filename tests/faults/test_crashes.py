@@ -55,9 +55,9 @@ def die_at_every_step(world: Installation, how: str, stuck: Json) -> dict[str, i
 def test_dying_at_any_step(world: Installation, stuck: Json, hows: list[str]) -> None:
     swept: Counter[str] = Counter()
     for how in hows:
-        world.sim.settings(latencyMs=60 if how == "during" else 0)
+        world.sim.settings(latencyMs=80 if how == "during" else 0)
         swept.update(die_at_every_step(world, how, stuck))
-    assert all(swept[purge] > 25 for purge in PURGES), swept
+    assert all(swept[purge] > 20 for purge in PURGES), swept
     world.sim.settings(latencyMs=0)
     world.expire_leases()
     assert world.sweep(timeout=120)["open"] == 0
@@ -70,7 +70,7 @@ def test_dying_at_any_step(world: Installation, stuck: Json, hows: list[str]) ->
 
 @pytest.mark.parametrize(
     ("kills", "stuck"),
-    [(10, 40), pytest.param(256, 100, marks=pytest.mark.soak)],
+    [(8, 30), pytest.param(256, 100, marks=pytest.mark.soak)],
 )
 def test_killed_at_random_moments(world: Installation, kills: int, stuck: int) -> None:
     """Each process finds what the others left; when nothing is left, more has become stuck."""

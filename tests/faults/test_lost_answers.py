@@ -27,49 +27,6 @@ EFFECTS: dict[str, Json] = {
 CASES = [(call, effect) for call in CALLS for effect in EFFECTS]
 
 
-@dataclass
-class Swept:
-    """One sweep of a stuck run for each case, so that their waits overlap."""
-
-    world: Installation
-    runs: dict[tuple[str, str], str]
-    fired: dict[tuple[str, str], int]
-
-
-@pytest.fixture(scope="module")
-def swept(install: Install) -> Iterator[Swept]:
-    with install() as world:
-        seeded = world.seed(jobs=len(CASES), runsPerJob=1)
-        runs = dict(zip(CASES, seeded["stuckRuns"], strict=True))
-        world.sim.faults(*(aimed(*case, run) for case, run in runs.items()))
-        world.sweep(timeout=90)
-        fired = [fault["fired"] for fault in world.sim.fired()]
-        names = {case: run["name"] for case, run in runs.items()}
-        yield Swept(world, names, dict(zip(CASES, fired, strict=True)))
-
-
-def aimed(call: str, effect: str, run: Json) -> Json:
-    """The fault, for the move of this run only."""
-    where = {
-        "create": {"body": f"{run['applicationId']}/v1"},  # the mark in its manifest
-        "trigger": {"body": f"{run['name']}-moved"},  # its alias
-        "terminate": {"jobRunName": run["name"]},
-    }
-    return {"call": call, "times": 1, "match": where[call], **EFFECTS[effect]}
-
-
-@pytest.mark.parametrize(("call", "effect"), CASES)
-def test_no_usable_answer(swept: Swept, call: str, effect: str) -> None:
-    assert swept.fired[call, effect] == 1
-    name = swept.runs[call, effect]
-    assert swept.world.outcomes()[name] == "moved"
-    assert swept.world.moves(source_run_name=name).get().state == "Succeeded"
-
-
-def test_nothing_came_of_it_besides(swept: Swept) -> None:
-    assert swept.world.verdict() == {"moved": len(CASES)}
-
-
 LOST, LATE = {"effect": "lost"}, {"effect": "late", "seconds": 3}
 NEVER = {"effect": "refuse"}
 
@@ -154,3 +111,46 @@ def test_nonsense_stops_no_other_move(world: Installation) -> None:
     outcomes = world.outcomes()
     assert set(outcomes.values()) <= {"moved", "waiting", "unterminated"}
     assert [outcomes[run["name"]] for run in seeded["stuckRuns"][-3:]] == ["moved"] * 3
+
+
+@dataclass
+class Swept:
+    """One sweep of a stuck run for each case, so that their waits overlap."""
+
+    world: Installation
+    runs: dict[tuple[str, str], str]
+    fired: dict[tuple[str, str], int]
+
+
+@pytest.fixture(scope="module")
+def swept(install: Install) -> Iterator[Swept]:
+    with install() as world:
+        seeded = world.seed(jobs=len(CASES), runsPerJob=1)
+        runs = dict(zip(CASES, seeded["stuckRuns"], strict=True))
+        world.sim.faults(*(aimed(*case, run) for case, run in runs.items()))
+        world.sweep(timeout=90)
+        fired = [fault["fired"] for fault in world.sim.fired()]
+        names = {case: run["name"] for case, run in runs.items()}
+        yield Swept(world, names, dict(zip(CASES, fired, strict=True)))
+
+
+def aimed(call: str, effect: str, run: Json) -> Json:
+    """The fault, for the move of this run only."""
+    where = {
+        "create": {"body": f"{run['applicationId']}/v1"},  # the mark in its manifest
+        "trigger": {"body": f"{run['name']}-moved"},  # its alias
+        "terminate": {"jobRunName": run["name"]},
+    }
+    return {"call": call, "times": 1, "match": where[call], **EFFECTS[effect]}
+
+
+@pytest.mark.parametrize(("call", "effect"), CASES)
+def test_no_usable_answer(swept: Swept, call: str, effect: str) -> None:
+    assert swept.fired[call, effect] == 1
+    name = swept.runs[call, effect]
+    assert swept.world.outcomes()[name] == "moved"
+    assert swept.world.moves(source_run_name=name).get().state == "Succeeded"
+
+
+def test_nothing_came_of_it_besides(swept: Swept) -> None:
+    assert swept.world.verdict() == {"moved": len(CASES)}

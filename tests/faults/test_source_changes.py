@@ -11,8 +11,7 @@ from tests.faults.conftest import Install
 from tests.faults.world import Installation, wait_for
 
 pytestmark = pytest.mark.faults
-ROLLOUT = 3
-OLDEST_LOOK = 3.5  # a listing of the source may be three seconds old
+OLDEST_LOOK = 3.5  # seconds; a listing of the source may be three seconds old
 Change = Callable[[Installation, str], object]
 
 
@@ -72,7 +71,7 @@ class Swept:
 def swept(install: Install) -> Iterator[Swept]:
     """All cases in one sweep: a source workspace and a config for each."""
     with install() as world:
-        world.sim.settings(rolloutSeconds=ROLLOUT)
+        world.sim.settings(rolloutSeconds=OLDEST_LOOK)
         runs = {}
         for name, case in CASES.items():
             seeded = world.seed(jobs=1, runsPerJob=1, purge_mode=case.purge)

@@ -84,12 +84,12 @@ def test_an_input_that_no_json_can_carry(world: Installation, command: str) -> N
     assert world.verdict() == {"moved": 1, "waiting": 1}
 
 
-@pytest.mark.parametrize("number", [1, 5, 12, 60, 150])
+@pytest.mark.parametrize("number", [1, 12, 150])
 @pytest.mark.parametrize("effect", ["arrive", "depart"])
 def test_pages_that_shift(world: Installation, effect: str, number: int) -> None:
     """Between any two pages of 250 runs: each is planned, none twice."""
     world.seed(jobs=10, runsPerJob=25, healthyRuns=8)
-    times = 3 if number < 60 else 1
+    times = 3 if number < 100 else 1
     world.sim.faults({"call": "list_runs", "effect": effect, "count": number, "times": times})
     assert world.manage("sweep", "--json").figures["errors"] == 0
     first = set(world.moves().values_list("source_run_name", flat=True))
