@@ -9,6 +9,8 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 PY := $(VENV)/bin/python
 PYTEST := $(PY) -m pytest
+# Much of the suite waits, so two processes halve its time; fixtures are shared within a file.
+SUITE := $(PYTEST) --numprocesses 2 --dist loadfile
 LOCK := requirements/dev.lock
 SOURCES := config accounts fallback tests manage.py
 # The environment of checks: no .env file, and nothing of theirs in ./var.
@@ -30,10 +32,10 @@ lock: setup  ## compile requirements/*.in to hashed locks
 	done
 
 test: lint types migrations  ## lint, types, migrations, then every test that this machine can run
-	$(PYTEST)
+	$(SUITE)
 
 test-postgres: setup  ## the tests that use the database, on a PostgreSQL of their own
-	@.ci/with-postgres $(PYTEST) -m "database or faults or postgres"
+	@.ci/with-postgres $(SUITE) -m "database or faults or postgres"
 
 demo: setup  ## the whole application with a simulated control plane, on this machine
 	@exec $(PY) manage.py demo

@@ -9,6 +9,7 @@ from accounts.models import User
 from tests.factories import issue_token
 
 RFC_9457 = {"type", "title", "status", "detail", "code", "error"}
+NOBODYS = "6f1d2c3b-4a59-4e7f-8c6d-9b0a1f2e3d4c"  # an id; fixed, for it is in names of tests
 
 
 class Caller:

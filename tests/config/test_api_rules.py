@@ -14,7 +14,7 @@ from accounts.models import Membership
 from config.base.casing import camel, snake
 from config.base.parsing import JSONParser
 from fallback.models import Connection
-from tests.calling import Caller, Stream, problem, results
+from tests.calling import NOBODYS, Caller, Stream, problem, results
 from tests.factories import ConnectionFactory, MembershipFactory
 from tests.fallback.factories import (
     FallbackConfigFactory,
@@ -52,7 +52,7 @@ class TestAddresses:
         settings.DEBUG = True
         problem(Caller().get("nothing"), 404, "NotFound")
 
-    @pytest.mark.parametrize("key", ["x", str(uuid.uuid4()), "%00", "'", "..%2f", "1" * 300])
+    @pytest.mark.parametrize("key", ["x", NOBODYS, "%00", "'", "..%2f", "1" * 300])
     def test_an_id_that_is_nobodys_is_not_found(self, caller, key):
         for path in ("moves", "sweeps", "fallback-configs", "connections", "pauses"):
             problem(caller.get(f"{path}/{key}"), 404, "NotFound")
@@ -144,7 +144,7 @@ class TestParameters:
             ("search", "a\0b"),
             ("search", "x" * 501),
             ("organization", "nobodys"),
-            ("organization", str(uuid.uuid4())),
+            ("organization", NOBODYS),
             ("connectionId", "x"),
             ("connectionId", "\0"),
             ("state", "planned"),

@@ -11,7 +11,7 @@ from accounts.models import Activity, Membership
 from fallback import configuring
 from fallback.models import Connection, FallbackConfig
 from fallback.simulator.client import Simulator
-from tests.calling import Caller, problem
+from tests.calling import NOBODYS, Caller, problem
 from tests.factories import ConnectionFactory, MembershipFactory
 from tests.fallback.simulating import serving
 
@@ -181,8 +181,8 @@ class TestCreate:
             ({"maxHops": 0}, "maxHops"),
             ({"cooldownMinutes": -1}, "cooldownMinutes"),
             ({"connectionId": "x"}, "connectionId"),
-            ({"connectionId": str(uuid.uuid4())}, "connectionId"),
-            ({"organizationId": str(uuid.uuid4())}, "organizationId"),
+            ({"connectionId": NOBODYS}, "connectionId"),
+            ({"organizationId": NOBODYS}, "organizationId"),
             ({"stuckTresholdMinutes": 5}, "stuckTresholdMinutes"),
         ],
     )

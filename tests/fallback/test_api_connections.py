@@ -1,7 +1,6 @@
 """/connections."""
 
 import json
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ from django.utils import timezone
 from accounts.models import Activity, Membership
 from fallback.models import Connection, ConnectionState, FallbackConfig, Move
 from fallback.simulator.client import Simulator
-from tests.calling import Caller, problem, results
+from tests.calling import NOBODYS, Caller, problem, results
 from tests.factories import ConnectionFactory
 from tests.fallback.factories import (
     FallbackConfigFactory,
@@ -94,7 +93,7 @@ class TestConnections:
             ({"token": "x" * 8001}, "token"),
             ({"assumedUser": "../x"}, "assumedUser"),
             ({"enabled": None}, "enabled"),
-            ({"organizationId": str(uuid.uuid4())}, "organizationId"),
+            ({"organizationId": NOBODYS}, "organizationId"),
             ({"password": "x"}, "password"),
         ],
     )

@@ -1,6 +1,5 @@
 """/pauses."""
 
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 from accounts.models import Activity, Membership
 from fallback.models import Connection, Move
 from fallback.simulator.client import Simulator
-from tests.calling import Caller, problem, results
+from tests.calling import NOBODYS, Caller, problem, results
 from tests.factories import ConnectionFactory, UserFactory
 from tests.fallback.factories import FallbackConfigFactory, PauseFactory
 from tests.fallback.simulating import serving
@@ -110,9 +109,9 @@ class TestPauses:
             ({"until": "9999-12-31T23:59:59-14:00"}, "until"),
             ({"until": "0001-01-01T00:00:00+14:00"}, "until"),
             ({"until": 0}, "until"),
-            ({"connectionId": str(uuid.uuid4())}, "connectionId"),
-            ({"connectionId": None, "configId": str(uuid.uuid4())}, "configId"),
-            ({"configId": str(uuid.uuid4())}, "configId"),
+            ({"connectionId": NOBODYS}, "connectionId"),
+            ({"connectionId": None, "configId": NOBODYS}, "configId"),
+            ({"configId": NOBODYS}, "configId"),
         ],
     )
     def test_a_mistake_is_named(self, caller, away, change, field):
