@@ -243,6 +243,8 @@ class Move(Leased):
             models.Index(fields=["organization", "-created_at", "-id"], name="move_latest"),
             models.Index(fields=["-created_at", "-id"], name="move_latest_of_all"),
             models.Index(fields=["organization", "state", "-created_at"], name="move_by_state"),
+            models.Index(fields=["organization", "job_name", "-created_at"], name="move_by_job"),
+            models.Index(fields=["lineage"], name="move_lineage"),
             # A sweep asks which runs it knows, and which were made by a move.
             models.Index(fields=["remote", "source_run_id"], name="move_of_run"),
             models.Index(fields=["remote", "destination_run_id"], name="move_made_run"),
