@@ -141,7 +141,7 @@ def test_pure_modules_reach_no_models(module):
 
 
 def test_the_reader_of_imports_sees_what_is_there():
-    assert {"config.base.actor"} <= set(imports("accounts.models"))
+    assert {"config.base.actor"} <= set(imports("accounts.models.people"))
     assert "fallback.simulator.world" in set(imports("fallback.simulator.arriving"))
     assert level_of("fallback.models.move") == "models"
     assert level_of("fallback.management.commands") == "entry point"
