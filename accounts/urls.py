@@ -1,11 +1,11 @@
 from django.urls import path
 
-from accounts import views
+from accounts.views import activity, signing
 
 urlpatterns = [
-    path("sign-in/", views.SignIn.as_view(), name="sign-in"),
-    path("sign-out/", views.SignOut.as_view(), name="sign-out"),
-    path("theme/", views.theme, name="theme"),
-    path("activity/", views.activity, name="activity"),
-    path("activity/rows/", views.activity_rows, name="activity-rows"),
+    path("sign-in/", signing.SignIn.as_view(), name="sign-in"),
+    path("sign-out/", signing.SignOut.as_view(), name="sign-out"),
+    path("theme/", signing.theme, name="theme"),
+    path("activity/", activity.activity, name="activity"),
+    path("activity/rows/", activity.activity_rows, name="activity-rows"),
 ]

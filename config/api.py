@@ -15,7 +15,8 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api import Activities, Me, Token
+from accounts.api.activity import Activities
+from accounts.api.signing import Me, Token
 from config.base import problems
 from config.base.api import Router
 from config.health import Health, Live, Ready

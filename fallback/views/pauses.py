@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts import roles
 from accounts.scope import PageRequest, deed, must
-from accounts.views import way_back
+from accounts.views.signing import way_back
 from config.base.actor import Actor
 from config.base.problems import Conflict
 from fallback import pausing

@@ -1,4 +1,4 @@
-"""/token, /users/me and /activity."""
+"""/token and /users/me."""
 
 import json
 from datetime import timedelta
@@ -17,14 +17,12 @@ from rest_framework.response import Response
 
 from accounts import activity
 from accounts.authentication import REALM
-from accounts.endpoints import Endpoint
 from accounts.middleware import address_of, request_id_of
-from accounts.models import Activity, ApiToken, Membership, User
+from accounts.models import ApiToken, Membership, User
 from accounts.permissions import actor_of
-from accounts.serializers import ActivityShown, MeShown, SignInBody, TokenIssued
+from accounts.serializers import MeShown, SignInBody, TokenIssued
 from accounts.throttling import Attempt
 from config.base.api import Strict
-from config.base.parameters import ID, MOMENT, AnyOf, Filters, one_of
 from config.base.parsing import FormParser, JSONParser
 
 TOKEN_NAME = "Signed in with a password"
@@ -98,29 +96,3 @@ class Me(Strict):
         found = people.get(pk=user.pk)
         token = request.auth if isinstance(request.auth, ApiToken) else None
         return Response(MeShown(found, context={"token": token}).data)
-
-
-class ActivityFilters(Filters):
-    verb = AnyOf()
-    actor_kind = AnyOf(one_of(["user", "token", "system"]))
-    actor_id = AnyOf(ID)
-    actor_name = AnyOf()
-    object_kind = AnyOf()
-    object_id = AnyOf()
-    request_id = AnyOf()
-    created_after = AnyOf(MOMENT, "created_at", "gte")
-    created_before = AnyOf(MOMENT, "created_at", "lt")
-
-
-class Activities(Endpoint):
-    """Who did what, when, to what, with what change, from which request."""
-
-    queryset = Activity.objects.all()
-    serializer_class = ActivityShown
-    filters = ActivityFilters
-    search_fields = ("actor_name", "verb", "object_name", "reason")
-    ordering_fields: ClassVar = {"created_at": "created_at"}
-
-    def list(self, request: Request) -> Response:
-        page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
-        return self.get_paginated_response(ActivityShown(page, many=True).data)
