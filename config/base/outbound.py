@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,8 +27,13 @@ class Refused(Exception):
     """We do not call this address. The message is fit for people."""
 
 
-def check_url(url: str, schemes: tuple[str, ...] = ("https", "http")) -> None:
-    """Refuse what can be told from the text alone. Raises Refused with a sentence."""
+def check_url(
+    url: str, schemes: tuple[str, ...] = ("https", "http"), *, secrets: bool = False
+) -> None:
+    """Refuse what can be told from the text alone. Raises Refused with a sentence.
+
+    With `secrets` it may hold a user name with a password, and a query.
+    """
     try:
         parts = urlsplit(url.strip())
         host, _ = parts.hostname, parts.port
@@ -36,9 +41,9 @@ def check_url(url: str, schemes: tuple[str, ...] = ("https", "http")) -> None:
         raise Refused("This is not a URL.") from None
     if parts.scheme.lower() not in schemes or not host:
         raise Refused(f"The URL must begin with {' or '.join(f'{s}://' for s in schemes)}.")
-    if parts.username or parts.password:
+    if not secrets and (parts.username or parts.password):
         raise Refused("Leave user name and password out of the URL.")
-    if parts.query or parts.fragment:
+    if parts.fragment or (parts.query and not secrets):
         raise Refused("The URL must end with its path: no '?' and no '#'.")
     if any(character.isspace() or not character.isprintable() for character in url.strip()):
         raise Refused("The URL holds spaces or control characters.")
@@ -85,12 +90,78 @@ def not_after(latest: float) -> Iterator[None]:
         del _limit.latest
 
 
+class _Cutter:
+    """Ends the connections of one thread, from another one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+        self.over = False
+
+    def note(self, sock: socket.socket) -> None:
+        with self._lock:
+            self._sockets.append(sock)
+            if self.over:
+                _shut(sock)
+
+    def cut(self) -> None:
+        with self._lock:
+            self.over = True
+            for sock in self._sockets:
+                _shut(sock)
+
+
+def _shut(sock: socket.socket) -> None:
+    with suppress(OSError):  # it has ended, or its descriptor went into a TLS socket
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[_Cutter]:
+    """Requests of this thread are cut off after `seconds` in all; then `over` is true.
+
+    A timeout of requests begins anew with each byte: who sends one now and then would hold us.
+    """
+    cutter = _limit.cutter = _Cutter()
+    timer = threading.Timer(seconds, cutter.cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield cutter
+    finally:
+        timer.cancel()
+        del _limit.cutter
+
+
+def _note(sock: socket.socket | None) -> None:
+    cutter: _Cutter | None = getattr(_limit, "cutter", None)
+    if cutter and sock:
+        cutter.note(sock)
+
+
 class _Pinned(HTTPConnection):
-    def endheaders(self, *args: Any, **kwargs: Any) -> None:
-        # Here, where the first byte is about to go out: the process may have stood still until now.
+    gathered: list[bytes] | None = None
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Sends headers and body at once, or nothing: the process may stand still at any moment,
+        and a body that follows its headers minutes later would still be carried out."""
+        self.gathered = []
+        try:
+            super().request(*args, **kwargs)
+            whole = b"".join(self.gathered)
+        finally:
+            self.gathered = None
+        if self.sock is None:
+            self.connect()
         if time.monotonic() > getattr(_limit, "latest", math.inf):
             raise TooLate
-        super().endheaders(*args, **kwargs)
+        self.sock.sendall(whole)
+
+    def send(self, data: Any) -> None:
+        if self.gathered is None:
+            super().send(data)
+        else:
+            self.gathered.append(data)
 
     def _new_conn(self) -> socket.socket:
         name = self._dns_host
@@ -99,7 +170,9 @@ class _Pinned(HTTPConnection):
         except OSError as error:
             raise NameResolutionError(name, self, socket.gaierror(str(error))) from None
         try:
-            return super()._new_conn()
+            made = super()._new_conn()
+            _note(made)
+            return made
         finally:
             self._dns_host = name  # TLS and the Host header are about the name
 
