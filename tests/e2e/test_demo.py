@@ -216,7 +216,7 @@ def test_for_minutes_with_something_killed_all_the_time(demo: Demo) -> None:
                 victim.kill()
         time.sleep(random.uniform(1, 15))
     demo.wait_until_up(40)  # what dies often comes back after half a minute
-    before = demo.moved()
+    before = until(demo.moved, 40, "the simulator answers")
     until(lambda: demo.moved() > before, 60, "moves go on")
     assert exactly_once(settled(demo.simulator)), demo.out
     demo.end()
