@@ -49,7 +49,8 @@ def mark(connection: Connection, state: str, message: str) -> bool:
 
 
 def save(connection: Connection, actor: Actor, reason: str = "") -> Connection:
-    """Validate and save. Raises ValidationError by field.
+    """Validate and save. Raises ValidationError by field, and Conflict where open moves need the
+    control plane that it led to.
 
     A host that is not among `TRUEFOUNDRY_ALLOWED_HOSTS` (where that is set) needs a superuser.
     """
@@ -59,11 +60,14 @@ def save(connection: Connection, actor: Actor, reason: str = "") -> Connection:
     if connection.base_url and allowed and host not in allowed and not actor.sees_all:
         raise ValidationError({"base_url": f"{host} is not among the hosts that may be used."})
     created = connection._state.adding
-    before = {} if created else _snapshot(Connection.objects.get(pk=connection.pk))
+    stored = None if created else Connection.objects.get(pk=connection.pk)
+    before = _snapshot(stored) if stored else {}
     after = _snapshot(connection)
     if before.get("base_url") != after["base_url"] or before.get("token") != after["token"]:
         connection.state, connection.message = STATES.UNKNOWN, ""
     with transaction.atomic():
+        if stored and stored.remote != connection.remote:
+            _must_have_no_open_moves(connection)
         # Not the whole row: a sweep may mark its state in this very moment.
         connection.save(update_fields=None if created else [*after, "state", "message"])
         verb = "connection.created" if created else "connection.changed"
@@ -78,12 +82,17 @@ def _snapshot(connection: Connection) -> dict[str, object]:
     return {name: getattr(connection, name) for name in names}
 
 
-def delete(connection: Connection, actor: Actor, reason: str = "") -> None:
-    """Its configs go with it, its ended moves stay. Raises Conflict, with the list, where moves
-    are open."""
+def _must_have_no_open_moves(connection: Connection) -> None:
+    """Their runs are at the control plane that it leads to now."""
     open_moves = Move.objects.open().filter(connection=connection)
     if names := list(open_moves.values_list("source_run_name", flat=True)[:20]):
         raise Conflict(f"Open moves use it: {', '.join(names)}.", "OpenMoves")
+
+
+def delete(connection: Connection, actor: Actor, reason: str = "") -> None:
+    """Its configs go with it, its ended moves stay. Raises Conflict, with the list, where moves
+    are open."""
+    _must_have_no_open_moves(connection)
     organization_id = connection.organization_id
     try:
         with transaction.atomic():

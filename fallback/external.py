@@ -14,7 +14,6 @@ import requests
 from django.conf import settings
 from rest_framework.exceptions import APIException, ValidationError
 
-from config.base import outbound
 from config.base.actor import Actor
 from config.base.problems import Conflict
 from fallback import naming
@@ -63,8 +62,6 @@ class Caller(TrueFoundry):
         self, url: str, token: str, assumed_user: str = "truefoundry", request_id: str = ""
     ) -> None:
         super().__init__(url, token, assumed_user, concurrency=1, read_retries=0)
-        for scheme in ("http://", "https://"):
-            self._http.mount(scheme, outbound.adapter(4))
         self._headers = {"X-Request-ID": request_id} if request_id else {}
         self._ends_at = time.monotonic() + SECONDS
 

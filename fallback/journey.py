@@ -21,6 +21,7 @@ def go(traveller: Traveller) -> Journey:
     """The whole journey. Errors of the remote end in a next attempt or in a state."""
     try:
         try:
+            yield from _at_the_same_remote(traveller)
             while True:
                 yield from _next(traveller)
         except Unavailable as error:
@@ -33,6 +34,14 @@ def go(traveller: Traveller) -> Journey:
             yield from _refused(traveller, error)
     except Left:
         return
+
+
+def _at_the_same_remote(traveller: Traveller) -> Journey:
+    """Another control plane knows nothing of the runs of this move: its 404 would be no news."""
+    move, now = traveller.move, traveller.connection.remote
+    if move.remote != now or traveller.relocation.remote != now:
+        message = f"Its runs are at {move.remote}; the connection leads to {now or 'nowhere'} now."
+        yield from traveller.end(S.NEEDS_ATTENTION, "RemoteChanged", message)
 
 
 def _next(traveller: Traveller) -> Journey:

@@ -1,5 +1,6 @@
 """Looks at a remote in bulk: one listing serves all the moves that need it now."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ class Remotes:
 
     clients: dict[Any, TrueFoundry] = field(default_factory=dict)
     listings: dict[Any, tuple[float, Any]] = field(default_factory=dict)
+    begun: dict[Any, float] = field(default_factory=dict)  # fetches under way
 
     def client(self, connection: Connection) -> TrueFoundry:
         """One client for a connection as it is now: another token or address is another client."""
@@ -36,14 +38,20 @@ class Remotes:
         at, found = self.listings.get(key, (0.0, None))
         age = time.monotonic() - at
         if found is None or age > seconds:
+            if time.monotonic() - self.begun.get(key, math.inf) > seconds:
+                # One is under way that began too long ago: it holds nothing up but the next one.
+                yield Shared(key, lambda: self._fetched(key, fetch))
             return (yield Shared(key, lambda: self._fetched(key, fetch)))
         if age > seconds / 2:  # still good; the next one is fetched while others use it
             yield Shared(key, lambda: self._fetched(key, fetch), wait=False)
         return found
 
     def _fetched(self, key: Any, fetch: Callable[[], Any]) -> Journey:
-        at = time.monotonic()
-        found = yield Call(fetch)
+        at = self.begun[key] = time.monotonic()
+        try:
+            found = yield Call(fetch)
+        finally:
+            del self.begun[key]
         self.listings[key] = (at, found)
         return found
 

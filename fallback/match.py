@@ -8,6 +8,7 @@ from enum import Enum
 STUCK_STATUSES = ["CREATED", "SCHEDULED"]
 OPTIONAL_STATUSES = ["RUNNING"]  # only where somebody opts in
 ENDING = {"TERMINATION_REQUESTED", "TERMINATING", "TERMINATED"}
+ENDED = {"FINISHED", "FAILED", "TERMINATED"}
 RECOVERED = {"RUNNING", "FINISHED"}
 MAX_CLOCK_SKEW = timedelta(seconds=60)
 LONGEST_BACKOFF = 300.0  # seconds
@@ -36,6 +37,7 @@ class Reason:
     NO_DESTINATION = "NoDestination"
     INCOMPLETE_RUN = "IncompleteRun"
     UNSUPPORTED_INPUT = "UnsupportedInput"
+    REMOTE_CHANGED = "RemoteChanged"
 
 
 class SourceProblem:

@@ -25,6 +25,7 @@ from fallback.models import Connection, Move, MoveState, Pause, Relocation, Step
 from fallback.models.move import BEFORE_TRIGGER, DRIVEN, MoveQuerySet, step
 from fallback.recording import Change, Outcome, commit
 from fallback.travelling import Traveller
+from fallback.triggering import RETRIED
 
 log = structlog.get_logger(__name__)
 LEASE = timedelta(seconds=120)  # longer than a task may take, so never two drivers at once
@@ -193,6 +194,8 @@ def retry(move: Move, actor: Actor, reason: str = "") -> None:
     """Take up a failed or handed-over move where it broke. Raises Conflict in other states."""
     if move.state not in (S.FAILED, S.NEEDS_ATTENTION):
         raise Conflict(f"A move that is {move.state} needs no retry.", "WrongState")
+    if move.connection_id is None or move.relocation_id is None:
+        raise Conflict("Its connection was deleted, so it cannot be taken up.", "NoConnection")
     to = move.resume_state if move.state == S.NEEDS_ATTENTION else S.PLANNED
     fields: dict[str, Any] = {
         "reason": "",
@@ -204,9 +207,11 @@ def retry(move: Move, actor: Actor, reason: str = "") -> None:
         "mailed_at": None,
         "next_attempt_at": timezone.now(),
     }
+    if to == S.VERIFYING:  # whose runs a person has seen to
+        fields["reason"] = RETRIED
     if move.reason == "SourceFailed":  # a person has looked, and wants it to run
         fields["terminate_answered"] = True
-    if to in BEFORE_TRIGGER and move.relocation_id:
+    if to in BEFORE_TRIGGER:
         Relocation.objects.filter(pk=move.relocation_id, state=Relocation.State.FAILED).update(
             state=Relocation.State.NEW, message="", asked_at=None, attempts=0, manifest=None
         )

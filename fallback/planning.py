@@ -193,6 +193,7 @@ def write(source: "Source", plans: list[Plan], sweep: Sweep, actor: Actor) -> No
     for chunk in _chunks(plans):
         with transaction.atomic():
             relocations = _relocations(source, chunk)
+            chunk = [plan for plan in chunk if _fits(source, plan, relocations)]
             moves = [_move(source, plan, relocations[_key(source, plan)], sweep) for plan in chunk]
             # Another sweep, perhaps another organization's, may have been quicker.
             Move.objects.bulk_create(moves, ignore_conflicts=True)
@@ -228,6 +229,19 @@ def _relocations(source: "Source", plans: list[Plan]) -> dict[Key, Relocation]:
         source_workspace_id=source.workspace_id,
         source_application_id__in={key[1] for key in drafts},
     )
+    # The connection has led to another control plane: what was made there is not here.
+    busy = Move.objects.open().filter(connection=connection).values("relocation_id")
+    rows.exclude(remote=connection.remote).exclude(pk__in=busy).update(
+        remote=connection.remote,
+        state=Relocation.State.NEW,
+        application_id="",
+        deployment_id="",
+        version_before=0,
+        message="",
+        asked_at=None,
+        attempts=0,
+        manifest=None,
+    )
     rows.filter(state=Relocation.State.FAILED).update(
         state=Relocation.State.NEW, message="", asked_at=None, attempts=0, manifest=None
     )
@@ -236,6 +250,20 @@ def _relocations(source: "Source", plans: list[Plan]) -> dict[Key, Relocation]:
         for row in rows.defer("manifest")
     }
     return {key: found[key] for key in drafts}
+
+
+def _fits(source: "Source", plan: Plan, relocations: dict[Key, Relocation]) -> bool:
+    """Whether the relocation is of just this run's deployment, at this remote."""
+    relocation = relocations[_key(source, plan)]
+    if relocation.remote != source.connection.remote:
+        message = "Moves at the connection's former address are still open."
+        source.skip(plan.run, Reason.REMOTE_CHANGED, message)
+        return False
+    if relocation.source_deployment_id != plan.run.deployment_id:
+        message = f"Version {plan.run.version} is known as another deployment."
+        source.skip(plan.run, Reason.INCOMPLETE_RUN, message)
+        return False
+    return True
 
 
 def _relocation(source: "Source", plan: Plan) -> Relocation:

@@ -15,9 +15,9 @@ from django.utils import timezone
 from fallback import match, naming
 from fallback.driving import Call, Journey, Record
 from fallback.looking import READY_SECONDS, Remotes
-from fallback.models import Relocation
+from fallback.models import Move, Relocation
 from fallback.recording import Change, Outcome
-from fallback.truefoundry import Answer, Application, Deployment, Rejected
+from fallback.truefoundry import Answer, Application, Deployment, Missing, Rejected
 
 LEASE = timedelta(seconds=120)
 READY_LIMIT = timedelta(minutes=30)
@@ -200,6 +200,8 @@ def _look_for_lost(relocation: Relocation, remotes: Remotes) -> Journey:
 def _await_rollout(relocation: Relocation, remotes: Remotes) -> Journey:
     applications = yield from remotes.applications(relocation, ready=True)
     application: Application | None = applications.get(relocation.name)
+    if application is None:  # the listing may have begun before it was made
+        application = yield from _by_id(relocation, remotes)
     status = ""
     if application and application.active_deployment_id == relocation.deployment_id:
         status = "DEPLOY_SUCCESS"
@@ -219,6 +221,14 @@ def _await_rollout(relocation: Relocation, remotes: Remotes) -> Journey:
         yield _update(relocation, R.ROLLING_OUT, state=R.FAILED, message=message)
         return Never("RolloutFailed", message)
     return (yield from _wait_for_rollout(relocation, timezone.now()))
+
+
+def _by_id(relocation: Relocation, remotes: Remotes) -> Journey:
+    client, application_id = remotes.client(relocation.connection), relocation.application_id
+    try:
+        return (yield Call(lambda: client.application(application_id)))
+    except Missing:
+        return None
 
 
 def _wait_for_rollout(relocation: Relocation, now: datetime) -> Journey:
@@ -242,7 +252,14 @@ def _ours(relocation: Relocation, application: Application) -> bool:
     )
     # One that was asked for when no version existed made it, even if the answer was lost.
     made = Q(application_id=application.id) | Q(asked_at__isnull=False, version_before=0)
-    return same_name.filter(made).exists()
+    # The relocation goes with its connection; moves that came as far as its runs stay.
+    moved = Move.objects.filter(
+        remote=relocation.remote,
+        destination_workspace_id=relocation.destination_workspace_id,
+        source_workspace_id=relocation.source_workspace_id,
+        source_application_id=relocation.source_application_id,
+    ).exclude(destination_deployment_id="")
+    return same_name.filter(made).exists() or moved.exists()
 
 
 def _update(relocation: Relocation, expected: str, **fields: object) -> Record:

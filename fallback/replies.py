@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 PAGE, OVERLAP = 100, 10
+# Epoch milliseconds from 2001 to 2286: all else is no time, or one in another unit.
+EARLIEST, LATEST = 10**12, 10**13
 ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
 RUN_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}\Z")
 
@@ -89,7 +91,8 @@ class Workspace:
 
 @dataclass(frozen=True, slots=True)
 class JobRun:
-    """A run as the remote reported it. `created_at` is epoch milliseconds, by its clock."""
+    """A run as the remote reported it. `created_at` is epoch milliseconds, by its clock; 0 where
+    it does not say."""
 
     id: str
     name: str
@@ -201,6 +204,12 @@ def _whole(item: dict[str, Any], name: str) -> int:
         return 0
 
 
+def _moment(item: dict[str, Any], name: str) -> int:
+    """Epoch milliseconds, or 0 for what is none."""
+    found = _whole(item, name)
+    return found if EARLIEST <= found < LATEST else 0
+
+
 def to_cluster(item: dict[str, Any]) -> Cluster:
     return Cluster(_text(item, "id"), _text(item, "name"), _text(item, "fqn"))
 
@@ -220,7 +229,7 @@ def to_job_run(item: dict[str, Any]) -> JobRun:
         id=_text(item, "id"),
         name=_text(item, "name"),
         status=_text(item, "status"),
-        created_at=_whole(item, "createdAt"),
+        created_at=_moment(item, "createdAt"),
         application_id=_text(item, "applicationId"),
         application_name=_text(item, "applicationName"),
         deployment_id=_text(item, "deploymentId"),
@@ -236,7 +245,8 @@ def is_whole(run: JobRun) -> bool:
     return (
         all(ID.match(text) for text in ids)
         and bool(RUN_NAME.match(run.name))
-        and len(run.version) <= 32
+        and 0 < len(run.version) <= 32
+        and run.created_at > 0
         and len(run.tenant_name) <= 200
     )
 

@@ -4,13 +4,14 @@ from django.utils import timezone
 
 from fallback import match
 from fallback.driving import Call, Journey
-from fallback.match import Verdict
+from fallback.match import ENDED, Verdict
 from fallback.models.move import step
-from fallback.travelling import SETTLED, E, S, Traveller
+from fallback.travelling import SETTLED, E, S, Traveller, status_of
 from fallback.triggering import trigger
-from fallback.truefoundry import Answer, Missing, Unavailable
+from fallback.truefoundry import Answer, Unavailable
 
 CALL = "POST /v1/jobs/terminate"
+NO_RUN = (404, 417)
 
 
 def terminate(t: Traveller) -> Journey:
@@ -67,12 +68,29 @@ def terminate_first(t: Traveller) -> Journey:
 
 
 def _status_now(t: Traveller) -> Journey:
-    move, client = t.move, t.client
-    try:
-        run = yield Call(lambda: client.job_run(move.source_application_id, move.source_run_name))
-    except Missing:
-        return None
-    return run.status
+    return (yield from status_of(t, t.move.source_application_id, t.move.source_run_name))
+
+
+def _must_have_ended(t: Traveller, answer: Answer, application_id: str, run_name: str) -> Journey:
+    """That a terminate found no run, or an ended one, is believed once the run itself says so:
+    what would start all the same would be a second one."""
+    if answer.status not in NO_RUN:
+        return
+    status = yield from status_of(t, application_id, run_name)
+    if status is None or status in ENDED:
+        return
+    attempts = t.move.attempts + 1
+    told = t.told(answer, CALL, f"HTTP {answer.status}, but the run is {str(status)[:40]}.")
+    message = f"The remote would not end {run_name}, which is {str(status)[:40]}."
+    lost_at = t.move.terminate_lost_at or timezone.now()
+    yield from t.wait(
+        t.backoff(attempts),
+        "NotEnded",
+        message,
+        told,
+        attempts=attempts,
+        terminate_lost_at=lost_at,
+    )
 
 
 def _unless_ours_is_on_its_way(t: Traveller, status: str) -> Journey:
@@ -90,15 +108,16 @@ def _unless_ours_is_on_its_way(t: Traveller, status: str) -> Journey:
 def _end_source(t: Traveller) -> Journey:
     move, client = t.move, t.client
     try:
-        return (
-            yield Call(
-                lambda: client.terminate(
-                    move.source_deployment_id, move.source_run_name, move.tenant_name
-                )
+        answer: Answer = yield Call(
+            lambda: client.terminate(
+                move.source_deployment_id, move.source_run_name, move.tenant_name
             )
         )
     except Unavailable as error:
         yield from t.stay(error, terminate_lost_at=timezone.now())
+    else:
+        yield from _must_have_ended(t, answer, move.source_application_id, move.source_run_name)
+        return answer
 
 
 def _end_the_new(t: Traveller) -> Journey:
@@ -109,6 +128,8 @@ def _end_the_new(t: Traveller) -> Journey:
             move.destination_deployment_id, move.destination_run_name, move.tenant_name
         )
     )
+    made_by = t.relocation.application_id
+    yield from _must_have_ended(t, answer, made_by, move.destination_run_name)
     message = "The source run started by itself, so the new run was ended."
     told = t.told(answer, CALL, _ended_as(answer))
     yield from t.end(S.CANCELLED, "SourceRecovered", message, told)

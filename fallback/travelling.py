@@ -12,13 +12,13 @@ from accounts import activity
 from accounts.models import Activity
 from config.base.actor import Actor
 from fallback import match, naming
-from fallback.driving import Journey, Record
+from fallback.driving import Call, Journey, Record
 from fallback.looking import Remotes
 from fallback.match import Verdict
 from fallback.models import Connection, Move, MoveState, MoveStep, Relocation, StepEvent
 from fallback.models.move import CLOSED, step
 from fallback.recording import Change, Outcome
-from fallback.truefoundry import Answer, Rejected, TrueFoundry, TrueFoundryError
+from fallback.truefoundry import Answer, Missing, Rejected, TrueFoundry, TrueFoundryError
 
 S, E = MoveState, StepEvent
 SETTLED = timedelta(seconds=10)  # after this long, what was sent and lost has arrived or never will
@@ -171,3 +171,13 @@ class Traveller:
         if found is Verdict.WAIT:
             message = f"The source run's status is {str(status)[:40]}; left alone."
             yield from self.wait(60.0, "SourceUnknown", message)
+
+
+def status_of(t: Traveller, application_id: str, run_name: str) -> Journey:
+    """The run's status by its own address, or None where the remote knows it no more."""
+    client = t.client
+    try:
+        run = yield Call(lambda: client.job_run(application_id, run_name))
+    except Missing:
+        return None
+    return run.status

@@ -1,5 +1,7 @@
 """Starting the run at the destination, and finding it where the answer was lost."""
 
+from datetime import datetime, timedelta
+
 from django.utils import timezone
 
 from config.base.redaction import keyed_hash
@@ -7,14 +9,25 @@ from fallback import naming
 from fallback.connecting import mark
 from fallback.driving import Call, Hold, Journey, Record
 from fallback.looking import epoch_ms
-from fallback.match import ENDING
+from fallback.match import ENDED, ENDING
 from fallback.models import ConnectionState, Move, MoveStep, PurgeMode, Relocation
 from fallback.models.move import step
 from fallback.recording import Change, Outcome
-from fallback.travelling import SETTLED, E, Left, S, Traveller
-from fallback.truefoundry import Answer, JobRun, Missing, NotActive, Rejected, Unavailable
+from fallback.travelling import SETTLED, E, Left, S, Traveller, status_of
+from fallback.truefoundry import (
+    Answer,
+    JobRun,
+    Missing,
+    NotActive,
+    Rejected,
+    TrueFoundry,
+    Unavailable,
+)
 
 CALL = "POST /v1/jobs/trigger"
+CLOCKS_APART, UNKNOWN_CLOCK = timedelta(seconds=10), timedelta(seconds=90)
+MOST_MISSING = 2
+RETRIED = "Retried"  # by a person, after the answer to a trigger was lost
 
 
 def trigger(t: Traveller) -> Journey:
@@ -24,14 +37,17 @@ def trigger(t: Traveller) -> Journey:
     yield Hold((move.remote, deployment_id, move.command_hash))
     if move.purge_mode != PurgeMode.DIRECTLY:
         yield from t.source_is_stuck()
+    if move.destination_run_name:
+        yield from _the_wrong_one_has_ended(t)
     intent = t.change(
         S.TRIGGERING,
         trigger_unanswered=True,
         trigger_sent_at=timezone.now(),
-        trigger_lost_at=None,
         # The first one's, if this is not the first: a run of a trigger long given up may come yet.
-        trigger_after=move.trigger_after or epoch_ms(client.remote_now()),
+        trigger_after=move.trigger_after or epoch_ms(_before_now(client)),
         destination_deployment_id=deployment_id,
+        destination_run_id="",
+        destination_run_name="",
     )
     if (yield from t.record(intent, intent=True)) is Outcome.CONFLICT:
         message = "A like run of this deployment is being triggered."
@@ -52,19 +68,46 @@ def trigger(t: Traveller) -> Journey:
         yield from _triggered(t, answer.body, t.told(answer, CALL))
 
 
+def _before_now(client: TrueFoundry) -> datetime:
+    """From when on a run may be this trigger's: what stamps runs need not be the clock that the
+    remote's answers tell, and that of a remote that tells none may be further off."""
+    return client.remote_now() - (CLOCKS_APART if client.knows_the_clock else UNKNOWN_CLOCK)
+
+
+def _the_wrong_one_has_ended(t: Traveller) -> Journey:
+    """The remote answered a trigger with another deployment's run. Before the next one it ends."""
+    move = t.move
+    status = yield from status_of(t, t.relocation.application_id, move.destination_run_name)
+    if status is not None and status not in ENDED:
+        message = f"End {move.destination_run_name} first: it is {str(status)[:40]}."
+        yield from t.end(S.NEEDS_ATTENTION, "WrongDeployment", message)
+
+
 def _not_there(t: Traveller, error: NotActive | Missing) -> Journey:
     """Nothing was started: the deployment is not active, or gone. It is seen to again."""
+    if isinstance(error, Missing) and _times_missing(t.move) >= MOST_MISSING:
+        message = f"The remote knows none of {MOST_MISSING + 1} deployments that it made."
+        told = t.told(error)
+        yield from t.end(
+            S.NEEDS_ATTENTION, "TriggerRejected", message, told, trigger_unanswered=False
+        )
     state = Relocation.State.NEW if isinstance(error, Missing) else Relocation.State.ROLLING_OUT
     attempts = t.relocation.attempts + 1
     fields = {"state": state, "attempts": attempts}
     yield Record(Change(t.relocation, {"state": Relocation.State.ACTIVE}, fields))
-    # Where the source has ended already, a state that could be cancelled would be a lie.
-    to = None if t.move.purge_mode == PurgeMode.DIRECTLY else S.AWAITING_READY
+    # Where the source has ended already, or an earlier trigger may have come through after all,
+    # a state that could be cancelled would be a lie.
+    past = t.move.purge_mode == PurgeMode.DIRECTLY or t.move.trigger_lost_at
+    to = None if past else S.AWAITING_READY
     message = "The deployment is not active yet."
     seconds = min(0.25 * 2**attempts, 15.0)
     yield from t.wait(
         seconds, "RollingOut", message, t.told(error), to=to, trigger_unanswered=False
     )
+
+
+def _times_missing(move: Move) -> int:
+    return MoveStep.objects.filter(move=move, call=CALL, status=404).count()
 
 
 def _unanswered(t: Traveller, error: Unavailable) -> Journey:
@@ -118,6 +161,14 @@ def verify(t: Traveller) -> Journey:
         lambda: client.runs_of(application_id, since=move.trigger_after or 0)
     )
     candidates = _unclaimed(move, runs)
+    if move.reason == RETRIED and candidates and all(run.status in ENDED for run in candidates):
+        candidates = _as_left_by_a_person(candidates)
+        if not candidates:
+            none = step(move, S.VERIFYING, E.LOOKED, "All its runs were ended: triggered again.")
+            after = epoch_ms(client.remote_now())
+            fields = {"trigger_unanswered": False, "trigger_after": after}
+            yield from t.record(t.change(S.TRIGGERING, none, **fields))
+            return
     if len(candidates) == 1:
         found = step(move, S.VERIFYING, E.LOOKED, f"Found its run {candidates[0].name}.")
         yield from _triggered(t, candidates[0], found)
@@ -130,6 +181,12 @@ def verify(t: Traveller) -> Journey:
     else:
         none = step(move, S.VERIFYING, E.LOOKED, "No run came of it: it is triggered again.")
         yield from t.record(t.change(S.TRIGGERING, none, trigger_unanswered=False))
+
+
+def _as_left_by_a_person(runs: list[JobRun]) -> list[JobRun]:
+    """Of runs that have all ended: the last that did the job, if any did."""
+    finished = [run for run in runs if run.status == "FINISHED"]
+    return [max(finished, key=lambda run: run.created_at)] if finished else []
 
 
 def _like(move: Move, run: JobRun) -> bool:
@@ -154,7 +211,7 @@ def _unclaimed(move: Move, runs: list[JobRun]) -> list[JobRun]:
         run
         for run in runs
         if run.deployment_id == move.destination_deployment_id
-        and run.created_at >= (move.trigger_after or 0)
+        and not 0 < run.created_at < (move.trigger_after or 0)
     ]
     like = [run for run in ours if _like(move, run)]
     claimed = set(
@@ -166,5 +223,5 @@ def _unclaimed(move: Move, runs: list[JobRun]) -> list[JobRun]:
     )
     free = [run for run in like if run.name not in claimed]
     # Where there are several, somebody may have ended the superfluous ones.
-    alive = [run for run in free if run.status not in ENDING]
+    alive = [run for run in free if run.status not in ENDING | {"FAILED"}]
     return alive if len(alive) == 1 else free

@@ -86,11 +86,6 @@ class TrueFoundry:
         read_retries: int = 2,
     ) -> None:
         self._base, self._assumed_user, self._timeout = base_url, assumed_user, timeout
-        self._http = requests.Session()
-        self._http.trust_env = False  # no proxies, no .netrc: 40 % of a call's time otherwise
-        self._http.headers.update(
-            {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-        )
         retry = Retry(
             total=read_retries,
             allowed_methods={"GET"},
@@ -101,10 +96,13 @@ class TrueFoundry:
             raise_on_status=False,
             redirect=False,
         )
-        for scheme in ("http://", "https://"):
-            self._http.mount(scheme, outbound.adapter(concurrency + PARALLEL_PAGES, retry))
+        reads = outbound.adapter(concurrency + PARALLEL_PAGES, retry if read_retries else 0)
+        self._reads = _session(token, reads)
+        # Of their own: `Retry` asks for the method in some cases only, and a broken TLS record is
+        # none of them. A trigger that arrived would be sent again.
+        self._writes = _session(token, outbound.adapter(concurrency))
         self._parallel = ThreadPoolExecutor(PARALLEL_PAGES, thread_name_prefix="pages")
-        self._skew = timedelta(0)
+        self._skew: timedelta | None = None
 
     # Reading
 
@@ -112,7 +110,9 @@ class TrueFoundry:
         """Who the token belongs to. Older servers know another path."""
         try:
             return dict(self._get("/v1/x/users/info").body)
-        except Missing:
+        except (Missing, Unavailable) as error:
+            if error.status != 404:
+                raise
             return dict(self._get("/v1/users/info").body)
 
     def clusters(self) -> list[Cluster]:
@@ -154,15 +154,18 @@ class TrueFoundry:
         return to_job_run(self._get(path).body["data"])
 
     def runs_of(self, application_id: str, since: int = 0) -> list[JobRun]:
-        """An application's runs, newest first, back to `since` (epoch milliseconds)."""
+        """An application's runs, newest first, back to `since` (epoch milliseconds).
+
+        With those of which the remote does not say when they were created.
+        """
         path = f"/v1/jobs/{_segment(application_id)}/runs"
         params = {"sortBy": "createdAt", "order": "desc"}
 
         def older(item: dict[str, Any]) -> bool:
-            return to_job_run(item).created_at < since
+            return 0 < to_job_run(item).created_at < since
 
-        runs = [to_job_run(item) for item in self._pages(path, params, until=older)]
-        return [run for run in runs if run.created_at >= since]
+        items = self._pages(path, params, until=older)
+        return [to_job_run(item) for item in items if not older(item)]
 
     def job_runs(self, cluster_id: str, workspace_id: str, statuses: list[str]) -> Listing:
         """Every run of a workspace in one of `statuses`, complete or an exception."""
@@ -187,7 +190,7 @@ class TrueFoundry:
                 lambda at: self._page("/v1/x/job-runs", params, at), offsets
             ):
                 found.update((str(item["id"]), str(item.get("status", ""))) for item in items)
-                more = more and follows
+                more = more and follows and bool(items)
             if not more:
                 return found
             offset, pages = offset + pages * STRIDE, min(pages * 2, PARALLEL_PAGES)
@@ -235,7 +238,8 @@ class TrueFoundry:
         return with_body(answer, run)
 
     def terminate(self, deployment_id: str, run_name: str, tenant_name: str) -> Answer:
-        """Stop a run. Ended or gone already is fine: we may be repeating ourselves."""
+        """Stop a run. A 404 or 417 is an answer, too: it has ended or is gone, so they say, and we
+        may be repeating ourselves. Look at the run before you believe it."""
         params = {"deploymentId": deployment_id, "jobRunName": run_name}
         headers = self._assumed(tenant_name)
         try:
@@ -243,22 +247,28 @@ class TrueFoundry:
         except Rejected as error:
             if error.status not in (404, 417):
                 raise
-            return Answer({"jobRunStatus": "ENDED"}, error.request_id, 0, error.status)
+            return Answer({}, error.request_id, 0, error.status)
 
     # The clock
 
     @property
     def skew(self) -> timedelta:
         """The remote's clock less ours, from the last answer; `Date` has whole seconds."""
-        return self._skew
+        return self._skew or timedelta(0)
 
     def remote_now(self) -> datetime:
         """A lower bound, at most a second and a half too low, of the remote's clock now."""
-        return datetime.now(UTC) + self._skew
+        return datetime.now(UTC) + self.skew
+
+    @property
+    def knows_the_clock(self) -> bool:
+        """Whether an answer has told the remote's time."""
+        return self._skew is not None
 
     def close(self) -> None:
         self._parallel.shutdown(wait=False)
-        self._http.close()
+        self._reads.close()
+        self._writes.close()
 
     # One call
 
@@ -275,7 +285,8 @@ class TrueFoundry:
         headers = {"X-Request-ID": request_id, **kwargs.pop("headers", {})}
         started = time.monotonic()
         try:
-            response = self._http.request(
+            http = self._reads if method == "GET" else self._writes
+            response = http.request(
                 method,
                 self._base + path,
                 headers=headers,
@@ -326,6 +337,15 @@ class TrueFoundry:
         return page_of(body, offset, path)
 
 
+def _session(token: str, adapter: outbound.GuardedAdapter) -> requests.Session:
+    http = requests.Session()
+    http.trust_env = False  # no proxies, no .netrc: 40 % of a call's time otherwise
+    http.headers.update({"Authorization": f"Bearer {token}", "Accept": "application/json"})
+    for scheme in ("http://", "https://"):
+        http.mount(scheme, adapter)
+    return http
+
+
 def _segment(text: str) -> str:
     return quote(text, safe="")
 
@@ -350,7 +370,9 @@ def _raise_for_status(
     status = response.status_code
     if 200 <= status < 300:
         return
-    if status in (408, 425, 429) or status >= 500 or 300 <= status < 400:
+    # A 404 without the API's own words is a gateway's: it does not tell what became of a run.
+    gateway = status == 404 and not _is_problem(response)
+    if gateway or status in (408, 425, 429) or status >= 500 or 300 <= status < 400:
         raise Unavailable(
             f"{call}: HTTP {status}",
             call,
@@ -364,6 +386,14 @@ def _raise_for_status(
         raise NotActive(status, message, call, request_id, code)
     kind = {401: Unauthorized, 404: Missing}.get(status, Rejected)
     raise kind(status, message, call, request_id, code)
+
+
+def _is_problem(response: requests.Response) -> bool:
+    try:
+        body = response.json()
+    except ValueError:
+        return False
+    return isinstance(body, dict) and bool(body.keys() & {"statusCode", "message", "code"})
 
 
 def _problem(response: requests.Response, sent: dict[str, Any]) -> tuple[str, str]:

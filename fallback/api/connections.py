@@ -19,7 +19,7 @@ from config.base.problems import Conflict
 from fallback import connecting, external
 from fallback.api.bodies import ConnectionBody
 from fallback.filters import ConnectionFilters
-from fallback.models import Connection, Move
+from fallback.models import Connection
 from fallback.serializers import ConnectionShown, TestShown
 
 TAKEN = "The organization has a connection of this name."
@@ -118,12 +118,9 @@ class Connections(Endpoint):
             with transaction.atomic():
                 if not connection._state.adding:
                     connection = self._locked(connection)
-                before = connection.remote
                 for name, value in data.items():
                     setattr(connection, name, value)
                 refuse_second(connection)
-                if before and "base_url" in data:
-                    refuse_new_home(connection, before)
                 connecting.save(connection, self.actor)
         except IntegrityError:
             raise Conflict(TAKEN, "NameTaken") from None
@@ -143,13 +140,3 @@ def refuse_second(connection: Connection) -> None:
     )
     if same.exclude(pk=connection.pk).exists():
         raise Conflict(TAKEN, "NameTaken")
-
-
-def refuse_new_home(connection: Connection, before: str) -> None:
-    """A move that is under way must end where it began."""
-    try:
-        after = connection.remote
-    except ValueError:
-        return  # no URL at all, which saving tells
-    if after != before and Move.objects.open().filter(connection=connection).exists():
-        raise Conflict("Moves that use it are open: they end where they began.", "OpenMoves")

@@ -85,6 +85,9 @@ class ConnectionForm(forms.Form):
                 known = name if name in self.fields and name != NON_FIELD_ERRORS else None
                 self.add_error(known, texts)
             return False
+        except Conflict as error:
+            self.add_error("base_url" if "base_url" in self.fields else None, str(error))
+            return False
         except IntegrityError:
             self.add_error("name", "The organization has a connection of this name.")
             return False

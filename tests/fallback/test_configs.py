@@ -11,7 +11,6 @@ from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import F, Model
 from django.utils import timezone
 
-from accounts.models import Membership, Organization, User
 from config.base.actor import Actor
 from fallback.configuring import save_config
 from fallback.models import (
@@ -22,7 +21,6 @@ from fallback.models import (
     Pause,
     Relocation,
 )
-from tests.factories import MembershipFactory, OrganizationFactory, UserFactory
 from tests.fallback.factories import (
     ConnectionFactory,
     FallbackConfigFactory,
@@ -278,22 +276,11 @@ WRONG: dict[str, list[Callable[[], object]]] = {
     "move_succeeded_has_a_run": [
         lambda: MoveFactory.create(state="Succeeded", destination_run_name="")
     ],
-    "membership_once": [
-        lambda: _alike(Membership, MembershipFactory, "user_id", "organization_id")
-    ],
-    "membership_role_known": [
-        lambda: MembershipFactory.create(role="emperor"),
-        lambda: MembershipFactory.create() and Membership.objects.update(role=""),
-    ],
-    "organization_name": [lambda: _alike(Organization, OrganizationFactory, "name")],
-    "user_email": [lambda: _alike(User, UserFactory, "email")],
-    "user_username": [lambda: _alike(User, UserFactory, "username")],
 }
 
 
 def constraints() -> set[str]:
-    models = [*apps.get_app_config("accounts").get_models()]
-    models += apps.get_app_config("fallback").get_models()
+    models = apps.get_app_config("fallback").get_models()
     return {str(one.name) for model in models for one in model._meta.constraints}
 
 

@@ -71,7 +71,12 @@ def test_who_is_admin_in_several_says_where(acme):
 def test_editing_keeps_the_token_and_shows_it_nowhere(acme):
     client = acme.client("admin")
     assert acme.connection.token not in client.get(acme.address("connection-edit")).content.decode()
-    client.post(acme.address("connection-edit"), fields(name="Renamed", token=""))
+    elsewhere = fields(name="Renamed", token="")
+    refused = client.post(acme.address("connection-edit"), elsewhere)
+    assert refused.status_code == 400
+    assert "Open moves use it" in text_of(refused)
+    here = elsewhere | {"base_url": acme.connection.base_url}
+    client.post(acme.address("connection-edit"), here)
     acme.connection.refresh_from_db()
     assert (acme.connection.name, acme.connection.token) == ("Renamed", "tfy-token")
 

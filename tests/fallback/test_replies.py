@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fallback import replies
-from fallback.replies import OVERLAP, PAGE, Unavailable, complete
+from fallback.replies import OVERLAP, PAGE, Unavailable, complete, is_whole, to_job_run
 
 
 class Shifting:
@@ -84,3 +84,33 @@ def test_a_run_can_be_read_whatever_the_remote_says(item: dict) -> None:
     )
     assert isinstance(run.created_at, int)
     assert isinstance(run.status, str)
+
+
+WHOLE: dict[str, object] = {
+    "id": "r1",
+    "name": "run-1",
+    "status": "SCHEDULED",
+    "createdAt": 1_790_000_000_000,
+    "applicationId": "a1",
+    "deploymentId": "d1",
+    "deploymentVersion": "3",
+}
+
+
+NO_VERSIONS: list[object] = [None, "", [], "9" * 33]
+NO_TIMES: list[object] = [None, "2026-01-01T00:00:00Z", 0, -1, 10**18, 1e9]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("deploymentVersion", version) for version in NO_VERSIONS),
+        *(("createdAt", time) for time in NO_TIMES),
+        *((name, text) for name in ("id", "name", "deploymentId") for text in (None, "a b")),
+    ],
+)
+def test_a_run_is_acted_on_only_if_all_of_it_is_told(field: str, value: object) -> None:
+    """Without a version it would share another's manifest; without a time it would look old."""
+    assert is_whole(to_job_run(WHOLE))
+    assert not is_whole(to_job_run(WHOLE | {field: value}))
+    assert not is_whole(to_job_run({k: v for k, v in WHOLE.items() if k != field}))

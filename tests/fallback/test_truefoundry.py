@@ -1,13 +1,22 @@
 """The client against a real HTTP server: what it sends, retries and makes of answers."""
 
 import json
+import os
+import re
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from pytest_django import Settings
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
@@ -149,9 +158,109 @@ def test_what_a_refusal_means(
 
 
 @pytest.mark.parametrize("status", [404, 417])
-def test_ended_already_is_ended(client: TrueFoundry, httpserver: HTTPServer, status: int) -> None:
-    httpserver.expect_request("/api/svc/v1/jobs/terminate").respond_with_json({}, status=status)
+def test_ended_already_is_an_answer(
+    client: TrueFoundry, httpserver: HTTPServer, status: int
+) -> None:
+    httpserver.expect_request("/api/svc/v1/jobs/terminate").respond_with_json(
+        {"statusCode": status, "message": "no such run"}, status=status
+    )
     assert client.terminate("d", "r", "acme").status == status
+
+
+@pytest.mark.parametrize("body", ["default backend - 404", "<html>404</html>", "{}", "[]", ""])
+def test_a_gateways_404_says_nothing_of_a_run(
+    client: TrueFoundry, httpserver: HTTPServer, body: str
+) -> None:
+    httpserver.expect_request(re.compile(".*")).respond_with_data(body, status=404)
+    for call in (
+        lambda: client.job_run("a", "r"),
+        lambda: client.terminate("d", "r", "acme"),
+        lambda: client.trigger("d", {}, "", "acme"),
+    ):
+        with pytest.raises(Unavailable) as caught:
+            call()
+        assert caught.value.happened
+
+
+def test_empty_pages_that_always_promise_more(client: TrueFoundry, httpserver: HTTPServer) -> None:
+    answer = {"data": [], "pagination": {"hasMore": True}}
+    httpserver.expect_request("/api/svc/v1/x/job-runs").respond_with_json(answer)
+    assert client.run_statuses("c", "w", ["CREATED"]) == {}
+
+
+@pytest.mark.parametrize("created", [None, "soon", "2026-01-01T00:00:00Z", 0, -1, 10**18, 1e9])
+def test_a_run_without_a_time_may_be_any_triggers(
+    client: TrueFoundry, httpserver: HTTPServer, created: object
+) -> None:
+    data = [
+        {"id": "new", "name": "new", "createdAt": 2 * 10**12},
+        {"id": "unknown", "name": "unknown", "createdAt": created},
+        {"id": "old", "name": "old", "createdAt": 10**12},
+    ]
+    httpserver.expect_request("/api/svc/v1/jobs/a/runs").respond_with_json(
+        {"data": data, "pagination": {"hasMore": False}}
+    )
+    assert [run.id for run in client.runs_of("a", since=15 * 10**11)] == ["new", "unknown"]
+
+
+@pytest.fixture
+def broken_tls(tmp_path: Path) -> Iterator[tuple[str, Path, list[bytes]]]:
+    """A server that takes a request whole and answers with what is no TLS record."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = tmp_path / "cert.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    pem.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    listening, taken = socket.create_server(("127.0.0.1", 0)), []
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                raw, _ = listening.accept()
+                secure = context.wrap_socket(raw, server_side=True)
+                taken.append(secure.recv(65536))
+                descriptor = secure.detach()
+                os.write(descriptor, b"\x17\x03\x03\x00\x20" + b"\0" * 32)
+                os.close(descriptor)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield f"https://localhost:{listening.getsockname()[1]}/api/svc", pem, taken
+    listening.shutdown(socket.SHUT_RDWR)
+    listening.close()
+    thread.join(5)
+
+
+def test_a_broken_tls_answer_sends_no_write_again(
+    broken_tls: tuple[str, Path, list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, pem, taken = broken_tls
+    client = TrueFoundry(url, "t0ken", timeout=(1, 1))
+    for http in (client._reads, client._writes):
+        http.verify = str(pem)
+    with pytest.raises(Unavailable) as caught:
+        client.trigger("d", {"params": {"a": 1}}, "alias", "acme")
+    assert caught.value.happened
+    assert [one.partition(b" ")[0] for one in taken] == [b"POST"]
+    client.close()
 
 
 def test_a_redirect_is_not_followed(client: TrueFoundry, httpserver: HTTPServer) -> None:

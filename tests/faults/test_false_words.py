@@ -1,0 +1,136 @@
+"""The remote says what is not so, or somebody changes the world in the middle of a move."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from config.base.actor import Actor
+from config.base.problems import Conflict
+from fallback import connecting, moving
+from fallback.looking import client_of
+from fallback.models import Connection, Move, MoveState, PurgeMode
+from tests.faults.world import Installation
+
+pytestmark = pytest.mark.faults
+ADA = Actor.system("ada")
+
+
+@pytest.mark.parametrize("purge_mode", [PurgeMode.AFTER_ACCEPT, PurgeMode.DIRECTLY])
+@pytest.mark.parametrize("status", [404, 417])
+def test_no_run_to_end_although_there_is_one(
+    world: Installation, status: int, purge_mode: str
+) -> None:
+    """It would start by itself later, and be the second."""
+    seeded = world.seed(jobs=1, runsPerJob=1, purge_mode=purge_mode)
+    world.sim.faults({"call": "terminate", "effect": "status", "status": status, "times": 2})
+    assert world.sweep(timeout=30)["open"] == 0
+    assert world.sim.fired()[0]["fired"] == 2
+    source = world.sim.run_shown(seeded["stuckRuns"][0]["name"])
+    assert source["status"] == "TERMINATED"
+    assert world.verdict() == {"moved": 1}
+
+
+def test_a_new_run_that_would_not_end_is_not_given_up(world: Installation) -> None:
+    """The source has recovered, so its successor must go; the remote says that it has gone."""
+    seeded = world.seed(jobs=1, runsPerJob=1)
+    name = seeded["stuckRuns"][0]["name"]
+    terminate = {"call": "terminate", "effect": "status"}
+    world.sim.faults({**terminate, "status": 503, "match": {"jobRunName": name}})
+    world.sweep(timeout=1)
+    assert world.states() == {"Terminating Unavailable": 1}
+    world.sim.force_run(name, "RUNNING")
+    Move.objects.update(terminate_lost_at=None)  # long ago: none is on its way
+    world.sim.faults({**terminate, "status": 404, "times": 1})
+    world.hurry()
+    world.sweep(timeout=25)
+    assert world.states() == {"Cancelled SourceRecovered": 1}
+    made = world.moves().get().destination_run_name
+    assert world.sim.run_shown(made)["status"] == "TERMINATED"
+
+
+def test_another_address_while_a_move_is_open(world: Installation) -> None:
+    """The 404s of another control plane are no news of this one's runs."""
+    world.seed(jobs=1, runsPerJob=1)
+    world.sim.faults({"call": "terminate", "effect": "status", "status": 503})
+    world.sweep(timeout=1)
+    here = world.sim.url
+    connection = world.connection()
+    connection.base_url = "http://127.0.0.1:9/api/svc"
+    with pytest.raises(Conflict, match="Open moves use it"):
+        connecting.save(connection, ADA)
+    # From the environment it can still change, and nobody asks us.
+    Connection.objects.update(base_url=connection.base_url)
+    world.hurry()
+    world.sweep(timeout=10)
+    assert world.states() == {"NeedsAttention RemoteChanged": 1}
+    Connection.objects.update(base_url=here)
+    world.sim.faults()
+    moving.retry(world.moves().get(), ADA)
+    assert world.sweep(timeout=20)["open"] == 0
+    assert world.verdict() == {"moved": 1}
+
+
+def test_a_connection_that_is_deleted_and_made_again(world: Installation) -> None:
+    """What it has made before is still ours."""
+    seeded = world.seed(jobs=1, runsPerJob=1)
+    assert world.sweep()["succeeded"] == 1
+    connecting.delete(world.connection(), ADA)
+    world.config(seeded["sources"][0], *seeded["destinations"])
+    job = world.moves().get().source_application_id
+    world.sim.add_run(job, ageMinutes=120)
+    assert world.sweep()["succeeded"] == 1
+    assert world.states() == {"Succeeded": 2}
+
+
+def test_a_deployment_that_is_never_there(world: Installation) -> None:
+    """Made again twice for each move, and then a person is asked: not for ever."""
+    world.seed(jobs=1, runsPerJob=3)
+    world.sim.faults({"call": "trigger", "effect": "status", "status": 404})
+    world.sweep(timeout=25)
+    assert world.states() == {"NeedsAttention TriggerRejected": 3}
+    assert len(world.calls("create")) <= 1 + 2 * 3
+    assert world.verdict()["waiting"] == 3
+
+
+@pytest.mark.parametrize("end", ["TERMINATED", "FINISHED"])
+def test_a_person_clears_up_after_a_lost_trigger(world: Installation, end: str) -> None:
+    """Two runs could be it. They end, and the retry knows what that means."""
+    name = world.seed(jobs=1, runsPerJob=1)["stuckRuns"][0]["name"]
+    lost = {"call": "trigger", "effect": "lost", "times": 1}
+    unseen = {"call": "list_runs", "effect": "status", "match": {"path": "/jobs/"}}
+    world.sim.faults(lost, {**unseen, "status": 503})
+    world.sweep(timeout=3)
+    move = world.moves().get()
+    assert move.state == MoveState.VERIFYING
+    assert move.relocation
+    application_id = move.relocation.application_id
+    world.sim.add_run(application_id, command=move.command)
+    world.sim.faults()
+    made = client_of(world.connection()).runs_of(application_id)
+    assert len(made) == 2
+    world.hurry()
+    world.sweep(timeout=10)
+    assert world.states() == {"NeedsAttention AnswerLost": 1}
+    for run in made:
+        world.sim.force_run(run.name, end)
+    moving.retry(world.moves().get(), ADA)
+    world.sweep(timeout=20)
+    assert world.states() == {"Succeeded": 1}
+    assert world.outcomes()[name] == "moved"
+    assert len(world.calls("trigger")) == (2 if end == "TERMINATED" else 1)
+
+
+def test_a_lost_trigger_that_was_sent_again_cannot_be_cancelled(world: Installation) -> None:
+    """The first one may have come through after all, whatever the second was told."""
+    world.seed(jobs=1, runsPerJob=1)
+    world.sim.faults({"call": "trigger", "effect": "refuse", "times": 1})
+    world.sweep(timeout=2)
+    assert world.states() == {"Verifying AnswerLost": 1}
+    world.sim.force_deployment(world.moves().get().destination_deployment_id, "DEPLOY_FAILED")
+    Move.objects.update(trigger_lost_at=timezone.now() - timedelta(minutes=1))
+    world.hurry()
+    world.sweep(timeout=2)
+    assert {call["status"] for call in world.calls("trigger")} == {400}
+    with pytest.raises(Conflict, match="must be finished"):
+        moving.cancel(world.moves().get(), ADA)
