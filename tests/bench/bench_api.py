@@ -13,10 +13,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import requests
 
+from config.environment import embedded_socket
 from tests.bench.figures import Figure, report
 from tests.bench.installation import KEPT, ROOT
 
@@ -46,9 +48,18 @@ LISTS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A filled installation behind daphne, beside an embedded Valkey."""
+
+    url: str
+    tokens: dict[str, str]  # of who asks
+    session: str  # the cookie of who is in one organization
+    environment: dict[str, str]
+
+
 @contextmanager
-def served() -> Iterator[tuple[str, dict[str, str]]]:
-    """A filled installation behind daphne: its address, and a token for each who asks."""
+def served() -> Iterator[Served]:
     data_dir = Path(tempfile.mkdtemp(prefix="swy-api-"))
     environment = {name: os.environ[name] for name in KEPT if name in os.environ} | {
         "ENV_FILE": "none",
@@ -64,24 +75,29 @@ def served() -> Iterator[tuple[str, dict[str, str]]]:
         )
         return done.stdout.decode()
 
+    @contextmanager
+    def process(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        started = subprocess.Popen([sys.executable, "-m", *arguments], cwd=ROOT, env=environment)
+        try:
+            yield started
+        finally:
+            started.terminate()
+            started.wait(timeout=10)
+
     try:
         run("manage.py", "migrate", "--verbosity", "0")
-        tokens = json.loads(run("-m", "tests.bench.filling"))
+        found = json.loads(run("-m", "tests.bench.filling"))
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        daphne = ["-m", "daphne", "--verbosity", "0", "--port", str(port)]
-        server = subprocess.Popen(
-            [sys.executable, *daphne, "config.asgi:application"], cwd=ROOT, env=environment
-        )
-        try:
-            wait_until_up(f"http://127.0.0.1:{port}/api/health/live", server)
-            yield f"http://127.0.0.1:{port}/api", tokens
-        finally:
-            server.terminate()
-            server.wait(timeout=10)
+        daphne = ("daphne", "--verbosity", "0", "--port", str(port))
+        with process("config.valkey"), process(*daphne, "config.asgi:application") as server:
+            url = f"http://127.0.0.1:{port}"
+            wait_until_up(f"{url}/api/health/live", server)
+            yield Served(url, found["tokens"], found["session"], environment)
     finally:
         shutil.rmtree(data_dir, ignore_errors=True)
+        shutil.rmtree(embedded_socket(data_dir).parent, ignore_errors=True)
 
 
 def wait_until_up(url: str, server: subprocess.Popen[bytes]) -> None:
@@ -109,12 +125,12 @@ def p95(http: requests.Session, url: str) -> float:
 
 def measure() -> Iterator[Figure]:
     people = {"one": "1 organization", "three": "3 organizations", "all": "superuser"}
-    with served() as (url, tokens), requests.Session() as http:
+    with served() as world, requests.Session() as http:
         http.trust_env = False
         for who, name in people.items():
-            http.headers["Authorization"] = f"Bearer {tokens[who]}"
+            http.headers["Authorization"] = f"Bearer {world.tokens[who]}"
             for path in LISTS:
-                taken = p95(http, f"{url}/{path}")
+                taken = p95(http, f"{world.url}/api/{path}")
                 yield Figure(f"{name}: {path}: p95", taken, "ms", most=MOST_MS)
 
 

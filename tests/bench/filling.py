@@ -1,5 +1,5 @@
 """`python -m tests.bench.filling`: a database with 100,000 moves and 1,000 configs, and who may
-see them. Prints a token for each of three people."""
+see them. Prints a token for each of three people, and a session of the first."""
 
 import json
 import os
@@ -12,9 +12,15 @@ import django
 
 MOVES, CONFIGS, SWEEPS, ACTIVITIES, CONNECTIONS = 100_000, 1_000, 20_000, 100_000, 50
 BATCH = 2_000
+SKIPPED = {"run": "run-1", "job": "train", "reason": "Cooldown", "message": "x" * 200}
+SOURCE = {
+    **{"connection": "Remote 0", "clusterId": "source", "workspaceId": "ws-1"},
+    **{"seen": 50, "stuck": 20, "planned": 0, "skipped": {"Cooldown": 20}},
+    **{"error": "", "message": "", "runs": [SKIPPED] * 20},
+}
 
 
-def fill() -> dict[str, str]:
+def fill() -> dict[str, Any]:
     """Nine tenths of it belong to one organization."""
     from django.contrib.auth.hashers import make_password
     from django.utils import timezone
@@ -77,7 +83,7 @@ def fill() -> dict[str, str]:
                 organization=here(n),
                 created_at=now - timedelta(minutes=5 * n),
                 finished_at=now - timedelta(minutes=5 * n),
-                sources=[{"runs": [{"run": f"run-{n}", "message": "x" * 200}] * 20}],
+                sources=[SOURCE],
             )
             for n in range(SWEEPS)
         ),
@@ -162,7 +168,23 @@ def fill() -> dict[str, str]:
         for organization in organizations:
             Membership.objects.create(user=person, organization=organization)
         secrets[name] = ApiToken.objects.issue(person, "bench")[1]
-    return secrets
+    return {"tokens": secrets, "session": session_of(User.objects.get(username="in-one"))}
+
+
+def session_of(person: Any) -> str:
+    """The key of a session in which `person` has signed in."""
+    from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+
+    from accounts.backends import EmailOrUsernameBackend
+    from accounts.sessions import SessionStore
+
+    backend = f"{EmailOrUsernameBackend.__module__}.{EmailOrUsernameBackend.__qualname__}"
+    session = SessionStore()
+    session[SESSION_KEY] = str(person.pk)
+    session[BACKEND_SESSION_KEY] = backend
+    session[HASH_SESSION_KEY] = person.get_session_auth_hash()
+    session.create()
+    return str(session.session_key)
 
 
 if __name__ == "__main__":
