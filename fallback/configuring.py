@@ -128,8 +128,14 @@ def _snapshot(config: FallbackConfig) -> dict[str, Any]:
         return {}
     saved = FallbackConfig.objects.prefetch_related("destinations").get(pk=config.pk)
     found = {name: getattr(saved, name) for name in FIELDS}
-    found["destinations"] = [place.workspace_id for place in saved.destinations.all()]
+    found["destinations"] = [_told(place) for place in saved.destinations.all()]
     return found
+
+
+def _told(place: Destination) -> str:
+    """A destination in an activity: where, and what holds it back."""
+    limit = f", {place.max_open_moves} moves at most" if place.max_open_moves is not None else ""
+    return f"{place.workspace_id}{limit}{'' if place.enabled else ', off'}"
 
 
 def _invalid(config: FallbackConfig, destinations: list[Destination]) -> dict[str, list[Any]]:

@@ -317,7 +317,8 @@ def _move(source: "Source", plan: Plan, relocation: Relocation, sweep: Sweep) ->
         destination_workspace_fqn=plan.place.workspace_fqn,
         relocation=relocation,
         next_attempt_at=now,
-        message=f"Stuck for {match.duration(plan.age)} of {config.stuck_threshold_minutes} min.",
+        message=f"Stuck for {match.duration(plan.age)}, "
+        f"the limit is {config.stuck_threshold_minutes} min.",
     )
 
 

@@ -34,6 +34,7 @@ PURE = {
     "accounts.roles",
     "fallback.match",
     "fallback.naming",
+    "fallback.outcomes",
     "fallback.replies",
     "fallback.simulator",
     "fallback.truefoundry",

@@ -4,7 +4,7 @@ The API tells of it as RFC 9457 problem details. `error` repeats `detail` for ol
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -37,6 +37,14 @@ class Conflict(Exception):
     def __init__(self, message: str, code: str = "Conflict") -> None:
         super().__init__(message)
         self.code = code
+
+
+class Answered(Exception):
+    """There is an answer already: the one to an earlier request."""
+
+    def __init__(self, response: HttpResponse) -> None:
+        super().__init__("answered already")
+        self.response = response
 
 
 class TooLarge(exceptions.APIException):
@@ -88,10 +96,12 @@ TOLD_ALIKE: tuple[tuple[type[Exception], int, str, str], ...] = (
 
 def handle(fault: Exception, context: dict[str, Any]) -> HttpResponse:
     """REST framework's exception handler. Answers anything, a bug included, without a trace."""
+    if isinstance(fault, Answered):
+        return fault.response
     if isinstance(fault, exceptions.APIException):
         return _told_by_framework(fault)
     if isinstance(fault, InvalidModel):
-        return invalid(by_field(fault))
+        return invalid(by_field(fault), _code_of(error.code for error in _each(fault)))
     if isinstance(fault, Conflict):
         return problem(409, str(fault), fault.code)
     for kind, status, code, detail in TOLD_ALIKE:
@@ -106,13 +116,26 @@ def handle(fault: Exception, context: dict[str, Any]) -> HttpResponse:
     return problem(500, "Switchyard failed. The log says why.", "InternalError")
 
 
-def invalid(errors: Mapping[str, list[str]]) -> HttpResponse:
+def invalid(errors: Mapping[str, list[str]], code: str = "Invalid") -> HttpResponse:
     """400 with `errors` by field; `detail` tells the first of them."""
     named = list(errors.items())
     told = [f"{name}: {' '.join(texts).rstrip('.')}" for name, texts in named[:TOLD]]
     if len(named) > TOLD:
         told.append(f"and {len(named) - TOLD} more")
-    return problem(400, f"{'; '.join(told)}.", "Invalid", errors=errors)
+    return problem(400, f"{'; '.join(told)}.", code, errors=errors)
+
+
+def _each(fault: InvalidModel) -> list[InvalidModel]:
+    if hasattr(fault, "error_dict"):
+        return [error for errors in fault.error_dict.values() for error in errors]
+    return list(fault.error_list)
+
+
+def _code_of(codes: Iterable[str | None]) -> str:
+    """The one code of all errors, where it is one of ours: those are CamelCase."""
+    found = set(codes)
+    code = found.pop() if len(found) == 1 else None
+    return code if code and code[0].isupper() else "Invalid"
 
 
 def by_field(error: InvalidModel, names: Mapping[str, str] | None = None) -> dict[str, list[str]]:
@@ -128,7 +151,7 @@ def by_field(error: InvalidModel, names: Mapping[str, str] | None = None) -> dic
 
 def _told_by_framework(fault: exceptions.APIException) -> HttpResponse:
     if isinstance(fault, exceptions.ValidationError):
-        return invalid(flat(fault.detail))
+        return invalid(flat(fault.detail), _code_of(_leaves(fault.get_codes())))
     headers = {}
     if challenge := getattr(fault, "auth_header", None):
         headers["WWW-Authenticate"] = str(challenge)
@@ -136,6 +159,14 @@ def _told_by_framework(fault: exceptions.APIException) -> HttpResponse:
         headers["Retry-After"] = str(max(1, int(wait)))
     code = fault.get_codes()
     return problem(fault.status_code, str(fault.detail), pascal(str(code)), headers=headers)
+
+
+def _leaves(codes: Any) -> Iterator[str]:
+    if isinstance(codes, dict | list):
+        for one in codes.values() if isinstance(codes, dict) else codes:
+            yield from _leaves(one)
+    elif codes:
+        yield str(codes)
 
 
 def flat(detail: Any, path: str = "") -> dict[str, list[str]]:

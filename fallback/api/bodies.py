@@ -163,6 +163,9 @@ class ConnectionBody(Body):
 class PauseBody(Body):
     connection_id = serializers.UUIDField(required=False, allow_null=True)
     config_id = serializers.UUIDField(required=False, allow_null=True)
+    everything = serializers.BooleanField(
+        required=False, help_text="Instead of either: all there is, for superusers."
+    )
     reason = serializers.CharField(max_length=500, help_text="Others will read it.")
     until = Moment(required=False, allow_null=True, help_text="Without: until it is ended.")
 
@@ -170,6 +173,10 @@ class PauseBody(Body):
         if attrs.get("connection_id") and attrs.get("config_id"):
             text = "Pause a connection or a config, not both."
             raise serializers.ValidationError({"config_id": [text]})
+        named = attrs.get("connection_id") or attrs.get("config_id")
+        if bool(named) == attrs.get("everything", False):
+            text = "Name a connectionId or a configId, or say everything: true."
+            raise serializers.ValidationError({"connection_id": [text]})
         return attrs
 
 

@@ -148,6 +148,12 @@ class TestCreate:
         assert answer.json()["needsRepair"]
         assert time.monotonic() - begun < 5
 
+    @pytest.mark.parametrize(("field", "value"), [("mode", "approve"), ("purgeMode", "Gracefully")])
+    def test_what_is_not_supported_yet_is_told_as_such(self, caller, away, field, value):
+        answer = caller.post("fallback-configs", plain() | {field: value})
+        told = problem(answer, 400, "NotYetSupported")
+        assert list(told["errors"]) == [field]
+
     @pytest.mark.parametrize(
         ("change", "field"),
         [
@@ -174,9 +180,8 @@ class TestCreate:
             ({"statuses": []}, "statuses"),
             ({"statuses": ["FINISHED"]}, "statuses.0"),
             ({"statuses": "CREATED"}, "statuses"),
-            ({"mode": "approve"}, "mode"),
             ({"mode": "sometimes"}, "mode"),
-            ({"purgeMode": "Gracefully"}, "purgeMode"),
+            ({"purgeMode": "sometimes"}, "purgeMode"),
             ({"enabled": "perhaps"}, "enabled"),
             ({"maxHops": 0}, "maxHops"),
             ({"cooldownMinutes": -1}, "cooldownMinutes"),

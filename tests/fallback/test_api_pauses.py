@@ -85,9 +85,12 @@ class TestPauses:
         assert Activity.objects.filter(verb="fallback.resumed").count() == 2
 
     def test_everything_is_for_superusers(self, caller, owner):
-        problem(caller.post("pauses", {"reason": "x"}), 403, "RoleTooLow")
+        everything = {"everything": True, "reason": "x"}
+        problem(caller.post("pauses", everything), 403, "RoleTooLow")
         root = Caller(UserFactory.create(is_superuser=True))
-        pause = root.post("pauses", {"reason": "x"}).json()
+        told = problem(root.post("pauses", {"reason": "x"}), 400, "Invalid")
+        assert "everything" in told["detail"]  # a forgotten id is not taken for all there is
+        pause = root.post("pauses", everything).json()
         assert pause["scope"] == "everything"
         assert [row["id"] for row in results(caller.get("pauses"))] == [pause["id"]]
         slug = owner.organization.slug
@@ -97,7 +100,7 @@ class TestPauses:
 
     def test_a_superusers_read_only_token_pauses_nothing(self, db):
         root = Caller(UserFactory.create(is_superuser=True), read_only=True)
-        problem(root.post("pauses", {"reason": "x"}), 403, "ReadOnlyToken")
+        problem(root.post("pauses", {"everything": True, "reason": "x"}), 403, "ReadOnlyToken")
 
     @pytest.mark.parametrize(
         ("change", "field"),
