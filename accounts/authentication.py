@@ -23,8 +23,9 @@ class TokenAuthentication(authentication.BaseAuthentication):
         scheme, _, secret = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
-        token = token_of(secret.strip())
-        actor = token.actor(request_id_of(), address_of(request._request))
+        address = address_of(request._request)
+        token = token_of(secret.strip(), address)
+        actor = token.actor(request_id_of(), address)
         request._request.actor = actor  # type: ignore[attr-defined]
         return token.user, token
 
@@ -32,8 +33,12 @@ class TokenAuthentication(authentication.BaseAuthentication):
         return REALM
 
 
-def token_of(secret: str) -> ApiToken:
-    """The usable token of this secret. Raises AuthenticationFailed, which says what is wrong."""
+def token_of(secret: str, address: str = "") -> ApiToken:
+    """The usable token of this secret, whose use from `address` is noted.
+
+    Raises AuthenticationFailed, which says what is wrong. To be called outside of transactions:
+    the note must neither wait for others' work nor be undone with it.
+    """
     digest = ApiToken.digest_of(secret)
     token = ApiToken.objects.select_related("user").filter(digest=digest).first()
     now = timezone.now()
@@ -47,7 +52,8 @@ def token_of(secret: str) -> ApiToken:
         raise AuthenticationFailed("This account is inactive.", "AccountInactive")
     if token.last_used_at is None or token.last_used_at < now - USED_EVERY:
         unused = Q(last_used_at=None) | Q(last_used_at__lt=now - USED_EVERY)
-        ApiToken.objects.filter(unused, pk=token.pk).update(last_used_at=now)
+        row = ApiToken.objects.filter(unused, pk=token.pk)
+        row.update(last_used_at=now, last_used_address=address)
     return token
 
 

@@ -9,6 +9,14 @@ from django.http import HttpRequest
 from accounts.models import User
 
 
+def find(name: str) -> User | None:
+    """Whose email or user name this is."""
+    if not name or "\0" in name:
+        return None
+    # A user name holds no '@', so an email is nobody else's user name: this finds one at most.
+    return User.objects.filter(Q(email__iexact=name) | Q(username__iexact=name)).first()
+
+
 class EmailOrUsernameBackend(ModelBackend):
     """Django's own, but for the look-up. Inactive users stay out."""
 
@@ -22,8 +30,7 @@ class EmailOrUsernameBackend(ModelBackend):
         name = username or kwargs.get("email")
         if not name or password is None:
             return None
-        # A user name holds no '@', so an email is nobody else's user name: this finds one at most.
-        user = User.objects.filter(Q(email__iexact=name) | Q(username__iexact=name)).first()
+        user = find(name)
         if user is None:
             User().set_password(password)  # as slow as a wrong password: tells nobody who exists
             return None

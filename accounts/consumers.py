@@ -69,6 +69,7 @@ class Live(Socket):
             try:
                 found = found.filter(pk=uuid.UUID(wanted[0]))
             except ValueError:
-                found = found.filter(slug=wanted[0])
+                # No database looks for NUL, and no slug has it.
+                found = found.filter(slug=wanted[0].replace("\0", " "))
         keys = list(found.values_list("pk", flat=True))
         return frozenset(map(live.group_of, keys)) if keys or not wanted else None

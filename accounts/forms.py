@@ -18,9 +18,10 @@ from unfold.widgets import (
 )
 
 from accounts.models import NAME, Organization, User
+from accounts.signing import Guarded
 
 
-class SignInForm(AuthenticationForm):
+class SignInForm(Guarded, AuthenticationForm):
     """The admin is for superusers, whatever else somebody is."""
 
     error_messages = {

@@ -10,6 +10,7 @@ from rest_framework.exceptions import NotAuthenticated, PermissionDenied, Valida
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
+from accounts import activity
 from accounts.models import Organization
 from accounts.roles import LEAST, Role, may
 from config.base.actor import Actor
@@ -28,18 +29,23 @@ class RoleAllows(BasePermission):
         verb = verb_of(request, view)
         if verb is None:
             return True  # no such method here, which is told next
+        noted = request.method not in SAFE_METHODS
         if actor.read_only and LEAST[verb] is not Role.VIEWER:
+            if noted:
+                activity.refused(actor, verb, None)
             raise PermissionDenied("This token may only read.", "ReadOnlyToken")
         # Of a single object it is first asked whether there is one: a foreign one is a 404.
         if not getattr(view, "detail", False):
-            allow(actor, verb, None)
+            allow(actor, verb, None, noted=noted)
         return True
 
     def has_object_permission(self, request: Request, view: APIView, obj: Any) -> bool:
         verb = verb_of(request, view)
         if verb is not None:
             of = getattr(view, "organization_id_of", None)
-            allow(actor_of(request), verb, of(obj) if of else obj.organization_id)
+            organization_id = of(obj) if of else obj.organization_id
+            noted = request.method not in SAFE_METHODS
+            allow(actor_of(request), verb, organization_id, obj, noted=noted)
         return True
 
 
@@ -63,8 +69,18 @@ def verb_of(request: Request, view: APIView) -> str | None:
     raise ImproperlyConfigured(f"{type(view).__name__}.{action} names no verb.")
 
 
-def allow(actor: Actor, verb: str, organization_id: uuid.UUID | None) -> None:
-    """Raises PermissionDenied. Without an organization: unless it is allowed in some."""
+def allow(
+    actor: Actor,
+    verb: str,
+    organization_id: uuid.UUID | None,
+    subject: Any = None,
+    *,
+    noted: bool = True,
+) -> None:
+    """Raises PermissionDenied. Without an organization: unless it is allowed in some.
+
+    That it was tried leaves an Activity, about `subject` or the organization, where `noted`.
+    """
     if organization_id is None:
         if LEAST[verb] is Role.VIEWER or actor.sees_all:
             return
@@ -72,6 +88,8 @@ def allow(actor: Actor, verb: str, organization_id: uuid.UUID | None) -> None:
             return
     elif may(actor, verb, organization_id):
         return
+    if noted:
+        activity.refused(actor, verb, organization_id, subject)
     role = LEAST[verb].label
     raise PermissionDenied(f"This needs the role {role}.", "RoleTooLow")
 
@@ -79,10 +97,15 @@ def allow(actor: Actor, verb: str, organization_id: uuid.UUID | None) -> None:
 def organization_for(actor: Actor, verb: str, given: uuid.UUID | None) -> Organization:
     """Where `actor` wants to do `verb`: the organization given, or the only one.
 
-    Raises ValidationError where it is unknown or has to be given, PermissionDenied.
+    A superuser sees more than they belong to: theirs come first. Raises ValidationError where it
+    is unknown or has to be given, PermissionDenied.
     """
     mine = Organization.objects.visible_to(actor)
-    found = list((mine.filter(pk=given) if given else mine)[:2])
+    if given:
+        mine = mine.filter(pk=given)
+    elif actor.organizations:
+        mine = mine.filter(pk__in=actor.organizations)
+    found = list(mine[:2])
     if not found:
         text = "There is no such organization." if given else "You are in no organization."
         raise ValidationError({"organization_id": [text]})

@@ -11,12 +11,13 @@ from uuid import UUID
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
+from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts import roles
+from accounts import activity, roles
 from accounts.models import Organization
 from config.base.actor import Actor
 
@@ -45,6 +46,11 @@ class ScopeMiddleware:
         request.organization = SimpleLazyObject(lambda: chosen(request))  # type: ignore[assignment]
         request.reader = SimpleLazyObject(lambda: reader_of(request))  # type: ignore[assignment]
         return self.get_response(request)
+
+    def process_exception(self, request: PageRequest, fault: Exception) -> None:
+        """Here what the view has begun is rolled back, and it is known whether it was to read."""
+        if isinstance(fault, Refused) and request.method not in ("GET", "HEAD"):
+            activity.refused(request.actor, fault.verb, fault.organization_id, fault.subject)
 
 
 def chosen(request: PageRequest) -> Organization | None:
@@ -86,10 +92,20 @@ def choosable(request: PageRequest) -> list[Organization]:
     return list(Organization.objects.visible_to(request.actor).order_by("name")[:MOST_CHOICES])
 
 
-def must(actor: Actor, verb: str, organization_id: UUID) -> None:
-    """Raises PermissionDenied, which the pages answer with 403."""
+class Refused(PermissionDenied):
+    """`verb` was tried, by somebody whose role is too low for it. It leaves an Activity."""
+
+    def __init__(
+        self, verb: str, organization_id: UUID | None = None, subject: Model | None = None
+    ) -> None:
+        super().__init__()
+        self.verb, self.organization_id, self.subject = verb, organization_id, subject
+
+
+def must(actor: Actor, verb: str, organization_id: UUID, subject: Model | None = None) -> None:
+    """Raises Refused, which the pages answer with 403."""
     if not roles.may(actor, verb, organization_id):
-        raise PermissionDenied
+        raise Refused(verb, organization_id, subject)
 
 
 def may_somewhere(actor: Actor, verb: str) -> bool:

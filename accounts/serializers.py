@@ -87,5 +87,9 @@ class ActivityShown(Shown):
             "change",
             "reason",
             "request_id",
+            "address",
+            "refused",
+            "position",
+            "digest",
             "created_at",
         )

@@ -18,6 +18,7 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
 from django.contrib import auth
 from django.contrib.sessions.backends.base import SessionBase
+from django.db import DatabaseError
 from django.http import parse_cookie
 from django.http.request import validate_host
 from django.utils.module_loading import import_string
@@ -25,8 +26,9 @@ from redis.exceptions import RedisError
 from rest_framework.exceptions import AuthenticationFailed
 
 from accounts.authentication import token_of
+from accounts.live import group_of
 from accounts.models import User
-from config.base import live
+from config.base import addresses, live
 from config.base.actor import Actor
 
 log = structlog.get_logger(__name__)
@@ -66,12 +68,23 @@ class Socket(AsyncJsonWebsocketConsumer):
             await self.close(NOT_ALLOWED)
             return
         if await self._look():
+            # Who loses a right between the look and this is found out by the next look.
+            await self.channel_layer.group_add(group_of(self._person), self.channel_name)
             self.renewing = asyncio.create_task(self._renew())
             await self.begin()
 
     async def disconnect(self, code: int) -> None:
         if self.renewing:
             self.renewing.cancel()
+            await self.channel_layer.group_discard(group_of(self._person), self.channel_name)
+
+    async def rights(self, event: dict[str, Any]) -> None:
+        """From the channel layer: this person's rights have changed, or ended."""
+        with suppress(DatabaseError):  # the next look is soon
+            if await self._look():
+                await self.renewed()
+            elif self.renewing:
+                self.renewing.cancel()
 
     async def tell(self, kind: str, data: dict[str, Any]) -> None:
         self.said += 1
@@ -103,14 +116,23 @@ class Socket(AsyncJsonWebsocketConsumer):
     def _who(self) -> Actor | None:
         if secret := self._secret():
             try:
-                return token_of(secret).actor()
+                return token_of(secret, self._address()).actor(address=self._address())
             except AuthenticationFailed:
                 return None
         store = import_string(f"{settings.SESSION_ENGINE}.SessionStore")
         cookies = parse_cookie(self._header("cookie"))
         session: SessionBase = store(cookies.get(settings.SESSION_COOKIE_NAME))
         user = auth.get_user(SimpleNamespace(session=session))  # type: ignore[arg-type]
-        return user.actor() if isinstance(user, User) else None
+        return user.actor(address=self._address()) if isinstance(user, User) else None
+
+    @property
+    def _person(self) -> str:
+        return str(self.actor.user_id)
+
+    def _address(self) -> str:
+        """As `accounts.middleware.address_of` has it for requests."""
+        peer = str((self.scope.get("client") or [""])[0])
+        return addresses.client(peer, self._header("x-forwarded-for"), settings.TRUSTED_PROXIES)
 
     def _secret(self) -> str:
         """An API token: in the header, or among the subprotocols, where browsers can put it."""
@@ -136,11 +158,9 @@ class Socket(AsyncJsonWebsocketConsumer):
         )
 
     def _header(self, name: str) -> str:
-        wanted = name.encode()
-        for key, value in self.scope.get("headers", []):
-            if key.lower() == wanted:
-                return str(value.decode("latin-1"))
-        return ""
+        """All of that name, as one; '' where there is none."""
+        wanted, headers = name.encode(), self.scope.get("headers", [])
+        return ",".join(value.decode("latin-1") for key, value in headers if key.lower() == wanted)
 
 
 class NoSuchSocket(AsyncJsonWebsocketConsumer):

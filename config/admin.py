@@ -6,16 +6,22 @@ from django.contrib import admin, messages
 from django.contrib.auth.models import Group
 from django.http import HttpRequest
 from django.templatetags.static import static
-from django.urls import reverse_lazy
+from django.urls import reverse, reverse_lazy
 from django_celery_beat import admin as beat
 from django_celery_beat import models as ticks
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from accounts import activity
 from accounts.admin.auditing import Audited
+from accounts.middleware import actor_of
 
 
 def superusers_only(request: HttpRequest) -> bool:
-    return request.user.is_active and request.user.is_superuser
+    if request.user.is_active and request.user.is_superuser:
+        return True
+    if request.method == "POST" and request.path != reverse("admin:logout"):
+        activity.refused(actor_of(request), "admin.open", None, reason="Only superusers may.")
+    return False
 
 
 # The one check that every page of the site goes through.
@@ -96,8 +102,12 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             ("Users", "person", "accounts_user"),
             ("Organizations", "domain", "accounts_organization"),
             ("Memberships", "group", "accounts_membership"),
+            ("Invites", "mail", "accounts_invite"),
             ("API tokens", "key", "accounts_apitoken"),
             ("Activities", "history", "accounts_activity"),
+            ("Chains", "link", "accounts_chain"),
+            ("Webhooks", "webhook", "accounts_webhook"),
+            ("Deliveries", "outgoing_mail", "accounts_delivery"),
         ],
         "System ticks": [
             ("Ticks", "schedule", "django_celery_beat_periodictask"),

@@ -15,8 +15,14 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.activity import Activities
-from accounts.api.signing import Me, Token
+from accounts.api.activity import Activities, Export
+from accounts.api.invites import Invites
+from accounts.api.members import Members
+from accounts.api.organizations import Organizations
+from accounts.api.signing import Me, Password, Token
+from accounts.api.tokens import Tokens
+from accounts.api.users import Users
+from accounts.api.webhooks import Deliveries, Webhooks
 from config.base import problems
 from config.base.api import Router
 from config.health import Health, Live, Ready
@@ -78,12 +84,21 @@ router.register("pauses", Pauses, "pause")
 router.register("moves", Moves, "move")
 router.register("sweeps", Sweeps, "sweep")
 router.register("activity", Activities, "activity")
+router.register("webhooks", Webhooks, "webhook")
+router.register(r"webhooks/(?P<webhook>[^/.]+)/deliveries", Deliveries, "delivery")
+router.register("tokens", Tokens, "api-token")
+router.register("organizations", Organizations, "organization")
+router.register(r"organizations/(?P<organization>[^/.]+)/members", Members, "member")
+router.register(r"organizations/(?P<organization>[^/.]+)/invites", Invites, "invite")
 
 app_name = "api"
 urlpatterns = [
     *router.urls,
+    re_path(r"^activity/export/?$", Export.as_view({"get": "list"}), name="activity-export"),
     re_path(r"^token/?$", Token.as_view(), name="token"),
+    re_path(r"^users/?$", Users.as_view(), name="users"),
     re_path(r"^users/me/?$", Me.as_view(), name="me"),
+    re_path(r"^users/me/password/?$", Password.as_view(), name="password"),
     re_path(r"^external/clusters/?$", Clusters.as_view(), name="clusters"),
     re_path(r"^external/clusters/(?P<key>[^/]+)/?$", Cluster.as_view(), name="cluster"),
     re_path(r"^external/workspaces/?$", Workspaces.as_view(), name="workspaces"),

@@ -9,6 +9,9 @@ TICKS = (
     ("sweep", "fallback.tasks.sweep_tick", 300),
     ("drive moves", "fallback.tasks.drive_tick", 5),
     ("prune", "fallback.tasks.prune", 3600),
+    ("seal activities", "accounts.tasks.seal_tick", 5),
+    ("prune accounts", "accounts.tasks.prune", 3600),
+    ("deliveries", "accounts.tasks.deliver_tick", 5),
 )
 
 

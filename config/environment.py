@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,9 @@ from urllib.parse import quote, urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+PLACEHOLDER = re.compile(
+    r"insecure|change[-_ ]?(me|this)|example|placeholder|secret[-_ ]?key", re.IGNORECASE
+)
 TRUE, FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off", ""}
 
 
@@ -131,6 +135,33 @@ def derived_key(secret: str, purpose: str) -> str:
     """A Fernet key (32 bytes, URL-safe base64) derived from `secret`."""
     digest = hashlib.sha256(f"{purpose}:{secret}".encode()).digest()
     return base64.urlsafe_b64encode(digest).decode()
+
+
+def refuse_weak_secret(secret: str) -> None:
+    """A key for production that others may know or guess stops the start."""
+    weak = ""
+    if len(secret) < 50:
+        weak = "is shorter than 50 characters"
+    elif len(set(secret)) < 5:
+        weak = "repeats a few characters"
+    elif PLACEHOLDER.search(secret):
+        weak = "is a placeholder"
+    if weak:
+        raise ImproperlyConfigured(
+            f"SECRET_KEY {weak}, so production cannot start with it. "
+            "`python -c 'import secrets; print(secrets.token_urlsafe(50))'` makes one."
+        )
+
+
+def refuse_weak_keys(keys: list[str], secret: str) -> None:
+    """The default outside production, or a key that is no random one: not in production."""
+    for position, key in enumerate(keys, start=1):
+        # Of 43 random characters 10 or fewer different ones do not happen.
+        if key == derived_key(secret, "encryption") or len(set(key)) <= 10:
+            raise ImproperlyConfigured(
+                f"ENCRYPTION_KEYS: key {position} is a default or a placeholder, so production "
+                "cannot start with it. `PRODUCTION=false manage.py encryption_key` makes one."
+            )
 
 
 def embedded_socket(data_dir: Path) -> Path:

@@ -1,5 +1,6 @@
 """What every page shares: its headers, theme and time zone, and the frame around it."""
 
+import re
 import zoneinfo
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -14,7 +16,7 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
 from accounts.models import Organization
-from accounts.scope import PageRequest, choosable
+from accounts.scope import PageRequest, choosable, may_somewhere
 from config.base.actor import Actor
 from fallback.outlook import next_sweep_at, waiting
 from fallback.tasks import why_idle
@@ -40,13 +42,25 @@ LOOSE = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
-LOOSE_PATHS = ("/admin/", "/api/docs", "/api/v1/docs")
+# What no page of ours uses, of what a browser has.
+NOT_USED = ("camera", "geolocation", "microphone", "payment", "usb", "browsing-topics")
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": settings.X_FRAME_OPTIONS,
+    "Referrer-Policy": settings.SECURE_REFERRER_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": ", ".join(f"{name}=()" for name in NOT_USED),
+}
+LOOSE_PATHS = re.compile(r"/admin/|/api/(v1/)?docs/?\Z")
 ZONE_COOKIE, THEME_COOKIE = "zone", "theme"
 THEMES = {"light": "light", "dark": "dark", "system": "as the system"}
 
 
 class PageMiddleware:
-    """Sets the headers of every answer, and the reader's time zone for the time of a request."""
+    """Sets the headers of every answer, and the reader's time zone for the time of a request.
+
+    Outside of all that may answer by itself: files, redirects to HTTPS, refusals, errors.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -56,19 +70,31 @@ class PageMiddleware:
             response = self.get_response(request)
         if request.headers.get("HX-Request") and _leads_to_sign_in(response):
             # A fragment must not be replaced by the page to sign in: the whole page goes there.
-            back = urlsplit(request.headers.get("HX-Current-URL", "")).path or reverse("overview")
-            where = redirect_to_login(back).url
+            where = redirect_to_login(_page_of(request)).url
             response = HttpResponse(status=401, headers={"HX-Redirect": where})
-        loose = request.path.startswith(LOOSE_PATHS)
+        loose = LOOSE_PATHS.match(request.path)
         response.headers.setdefault("Content-Security-Policy", LOOSE if loose else STRICT)
-        if response.headers.get("Content-Type", "").startswith("text/html"):
-            # Pages are somebody's own, and true for a moment only.
-            response.headers.setdefault("Cache-Control", "private, no-cache")
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        # All but files is somebody's own, and true for a moment only. A browser may show a page
+        # that it has again ("back") once it has asked; what programs get is kept by nobody.
+        page = response.headers.get("Content-Type", "").startswith("text/html")
+        kept = "private, no-cache" if page else "private, no-store"
+        response.headers.setdefault("Cache-Control", kept)
         return response
 
 
 def _leads_to_sign_in(response: HttpResponse) -> bool:
     return urlsplit(response.headers.get("Location", "")).path == reverse("sign-in")
+
+
+def _page_of(request: HttpRequest) -> str:
+    """The page that asks for a fragment."""
+    try:
+        found = urlsplit(request.headers.get("HX-Current-URL", "")).path
+    except ValueError:
+        found = ""
+    return found if found.startswith("/") else reverse("overview")
 
 
 def zone_of(request: HttpRequest) -> zoneinfo.ZoneInfo:
@@ -88,6 +114,7 @@ class Link:
     icon: str
     name: str
     names: tuple[str, ...] = ()
+    verb: str = ""  # of the role table: who may do it nowhere does not see the link
 
     @property
     def url(self) -> str:
@@ -115,7 +142,28 @@ NAVIGATION = (
             ),
         ),
     ),
-    ("Organization", (Link("Activity", "activity", "activity"),)),
+    (
+        "Organization",
+        (
+            Link("Activity", "activity", "activity"),
+            Link(
+                "Organizations",
+                "users",
+                "organizations",
+                ("organization", "organization-new", "member", "invite-revoke", "roles"),
+            ),
+            Link(
+                "Webhooks",
+                "webhook",
+                "webhooks",
+                (
+                    *("webhook", "webhook-new", "webhook-edit", "webhook-rotate"),
+                    *("delivery", "delivery-replay"),
+                ),
+                verb="webhook.read",
+            ),
+        ),
+    ),
 )
 
 
@@ -153,6 +201,7 @@ class Frame:
                         "waiting": self.needs_a_person if link.name == "moves" else 0,
                     }
                     for link in links
+                    if not link.verb or may_somewhere(self.request.actor, link.verb)
                 ],
             )
             for heading, links in NAVIGATION
@@ -176,6 +225,11 @@ class Frame:
         """Those to choose among, with the reader's role in each."""
         actor: Actor = self.request.actor
         return [(o, actor.roles.get(o.pk, "superuser")) for o in choosable(self.request)]
+
+    @property
+    def may_sign_up(self) -> bool:
+        """Whether anybody may, without an invite."""
+        return bool(settings.SIGNUP == "open")
 
     @property
     def organization(self) -> Organization | None:

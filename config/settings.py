@@ -8,8 +8,15 @@ import environ
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
-from config.base import logs
-from config.environment import Environment, derived_key, embedded_socket, made_once
+from config.base import addresses, logs
+from config.environment import (
+    Environment,
+    derived_key,
+    embedded_socket,
+    made_once,
+    refuse_weak_keys,
+    refuse_weak_secret,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment(BASE_DIR / ".env")
@@ -25,11 +32,13 @@ PORT = env.number("PORT", 3000, 0, 65535)
 
 if PRODUCTION:
     SECRET_KEY = env.required("SECRET_KEY", "it signs sessions. Use 50 random characters.")
+    refuse_weak_secret(SECRET_KEY)
     ENCRYPTION_KEYS = env.list("ENCRYPTION_KEYS")
     env.required(
         "ENCRYPTION_KEYS",
         "they encrypt tokens. `PRODUCTION=false manage.py encryption_key` makes one.",
     )
+    refuse_weak_keys(ENCRYPTION_KEYS, SECRET_KEY)
     if DEBUG:
         raise ImproperlyConfigured("DEBUG must be off in production.")
 else:
@@ -47,6 +56,7 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS") or ([] if PRODUCTION else ["*"])
 if PRODUCTION:
     env.required("ALLOWED_HOSTS", "the names that this site answers to.")
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS")
+TRUSTED_PROXIES = env.parsed("TRUSTED_PROXIES", addresses.networks, "10.0.0.0/8, 192.0.2.7, ::1")
 
 INSTALLED_APPS = [
     "daphne",
@@ -71,9 +81,10 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "config.request_ids.RequestIdMiddleware",
+    "config.pages.PageMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "config.pages.PageMiddleware",
+    "config.guard.GuardMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -81,6 +92,7 @@ MIDDLEWARE = [
     "django_structlog.middlewares.RequestMiddleware",
     "accounts.middleware.ActorMiddleware",
     "accounts.scope.ScopeMiddleware",
+    "accounts.idempotency.OnceMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -137,10 +149,18 @@ CACHES = {
 }
 
 AUTH_USER_MODEL = "accounts.User"
-SILENCED_SYSTEM_CHECKS = ["auth.W004"]  # user names are unique without case: a constraint
+SIGNUP = env.choice("SIGNUP", "invite" if PRODUCTION else "open", {"open", "invite", "closed"})
+ORGANIZATION_CREATE = env.choice(
+    "ORGANIZATION_CREATE", "superuser" if PRODUCTION else "anyone", {"anyone", "superuser"}
+)
+SILENCED_SYSTEM_CHECKS = [
+    "auth.W004",  # user names are unique without case: a constraint
+    "security.W021",  # whether browsers preload HSTS is for the owner of the whole domain
+]
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "overview"
 SESSION_ENGINE = "accounts.sessions"
+PASSWORD_RESET_TIMEOUT = 60 * 60  # seconds that the link in a mail works
 AUTHENTICATION_BACKENDS = ["accounts.backends.EmailOrUsernameBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -219,12 +239,24 @@ LOGGING_CONFIG = None
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True  # our own middleware has looked at it
 DJANGO_STRUCTLOG_CELERY_DEFAULT_LOG_LEVEL = logging.DEBUG
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False  # it believes any X-Forwarded-For; ours is better
 logs.configure(LOG_LEVEL, LOG_FORMAT)
 
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PRODUCTION else None
+SECURE_SSL_REDIRECT = env.flag("HTTPS_REDIRECT", default=PRODUCTION)
+# Probes come from within, without a proxy.
+SECURE_REDIRECT_EXEMPT = [r"^api/(v1/)?health(/(ready|live))?/?$", r"^metrics$"]
+SECURE_HSTS_SECONDS = env.number("HSTS_SECONDS", 31_536_000 if PRODUCTION else 0, 0, 63_072_000)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.flag("HSTS_SUBDOMAINS", default=PRODUCTION)
+
+# Bodies, files included. Forms have few fields, and no page takes a file.
+DATA_UPLOAD_MAX_MEMORY_SIZE = env.number("MAX_BODY_BYTES", 2_621_440, 65_536, 104_857_600)
+FILE_UPLOAD_MAX_MEMORY_SIZE = DATA_UPLOAD_MAX_MEMORY_SIZE
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
+DATA_UPLOAD_MAX_NUMBER_FILES = 10
 UNFOLD = {
     "SITE_TITLE": "Switchyard",
     "SITE_HEADER": "Switchyard",
@@ -324,5 +356,6 @@ JOB_FALLBACK_TRIGGER_RETRY_DELAY_MS = env.number(
 JOB_FALLBACK_TRIGGER_DELAY_MS = env.number("JOB_FALLBACK_TRIGGER_DELAY_MS", 0, 0, 300_000)
 FALLBACK_CONCURRENCY = env.number("FALLBACK_CONCURRENCY", 16, 1, 256)
 FALLBACK_MAX_MOVES_PER_SWEEP = env.number("FALLBACK_MAX_MOVES_PER_SWEEP", 500, 0, 1_000_000)
+ACTIVITY_KEPT_DAYS = env.number("ACTIVITY_KEPT_DAYS", 0, 0, 36_500)
 METRICS_TOKEN = env.text("METRICS_TOKEN")
 BOOTSTRAP_PASSWORD = env.text("BOOTSTRAP_PASSWORD")

@@ -34,7 +34,9 @@ def pause(scope: Scope, actor: Actor, reason: str, until: datetime | None = None
         except IntegrityError:
             raise Conflict("It is paused already. Resume it first.", "Paused") from None
         change = {"until": until.isoformat() if until else None}
-        activity.record(actor, "fallback.paused", found, _organization_id(scope), change, reason)
+        # Of what is paused, so that its page tells of it; of everything there is only the pause.
+        subject, home = scope or found, _organization_id(scope)
+        activity.record(actor, "fallback.paused", subject, home, change, reason)
         _ring(scope)
     return found
 
@@ -45,7 +47,8 @@ def resume(scope: Scope, actor: Actor, reason: str = "") -> None:
         found = Pause.objects.filter(**_where(scope)).first()
         if found is None:
             raise Conflict("It is not paused.", "NotPaused")
-        activity.record(actor, "fallback.resumed", found, _organization_id(scope), {}, reason)
+        subject, home = scope or found, _organization_id(scope)
+        activity.record(actor, "fallback.resumed", subject, home, {}, reason)
         found.delete()
         _ring(scope)
 

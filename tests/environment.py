@@ -8,6 +8,7 @@ from pathlib import Path
 
 OURS = ("DB_", "EMAIL_", "FALLBACK_", "JOB_", "OUTBOUND_", "REDIS_", "SFY_", "TF_", "TRUEFOUNDRY_")
 NAMES = {
+    "ACTIVITY_KEPT_DAYS",
     "ADMINS",
     "ALLOWED_HOSTS",
     "BOOTSTRAP_PASSWORD",
@@ -15,12 +16,19 @@ NAMES = {
     "DEBUG",
     "ENCRYPTION_KEYS",
     "HOST",
+    "HSTS_SECONDS",
+    "HSTS_SUBDOMAINS",
+    "HTTPS_REDIRECT",
     "LOG_FORMAT",
+    "MAX_BODY_BYTES",
     "METRICS_TOKEN",
     "NODE_ENV",
     "PORT",
     "PRODUCTION",
+    "ORGANIZATION_CREATE",
     "SECRET_KEY",
+    "SIGNUP",
+    "TRUSTED_PROXIES",
 }
 
 

@@ -5,8 +5,9 @@ from typing import Any
 import factory
 from factory.django import DjangoModelFactory
 
-from accounts.models import ApiToken, Membership, Organization, User
+from accounts.models import ApiToken, Invite, Membership, Organization, User
 from accounts.roles import Role
+from config.base.redaction import keyed_hash
 from fallback.models import Connection
 
 PASSWORD = "correct horse battery"
@@ -35,6 +36,16 @@ class MembershipFactory(DjangoModelFactory[Membership]):
     user = factory.SubFactory(UserFactory)
     organization = factory.SubFactory(OrganizationFactory)
     role = Role.MEMBER
+
+
+class InviteFactory(DjangoModelFactory[Invite]):
+    class Meta:
+        model = Invite
+
+    organization = factory.SubFactory(OrganizationFactory)
+    role = Role.MEMBER
+    code = factory.Sequence("an-invite-code-of-a-test-{}".format)
+    code_hash = factory.LazyAttribute(lambda invite: keyed_hash(invite.code))
 
 
 class ConnectionFactory(DjangoModelFactory[Connection]):

@@ -10,9 +10,19 @@ from django.db import transaction
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
-from accounts.models import ApiToken
+from accounts.models import ApiToken, Delivery, User
+from accounts.webhooks import pause as pause_webhook
+from config.base.actor import Actor
+from tests.accounts.webhooking import make as make_webhook
 from tests.calling import Caller
-from tests.factories import PASSWORD, ConnectionFactory, MembershipFactory, UserFactory, issue_token
+from tests.factories import (
+    PASSWORD,
+    ConnectionFactory,
+    InviteFactory,
+    MembershipFactory,
+    UserFactory,
+    issue_token,
+)
 from tests.fallback.factories import (
     FallbackConfigFactory,
     MoveFactory,
@@ -24,6 +34,8 @@ pytestmark = pytest.mark.django_db
 METHODS = ("get", "post", "put", "patch", "delete")
 # A stranger owns another organization; the last two tokens are an owner's.
 WHO = ("anonymous", "stranger", "viewer", "member", "admin", "owner", "read-only", "expired")
+# A token of an owner who was deactivated is worth what an expired one is, everywhere.
+EVERYBODY = (*WHO, "deactivated")
 
 PUBLIC = "200 200 200 200 200 200 200 200"
 LIST = "401 200 200 200 200 200 200 401"
@@ -33,13 +45,60 @@ ASK = "401 409 502 502 502 502 502 401"
 BY_MEMBER = "401 404 403 200 200 200 403 401"
 BY_ADMIN = "401 404 403 403 200 200 403 401"
 GONE_BY_ADMIN = "401 404 403 403 204 204 403 401"
+OWN = "401 200 200 200 200 200 403 401"
+# Nobody else's business, not even a superuser's.
+ONLY_OWN = "401 404 404 404 404 200 200 401"
+GONE_OWN = "401 404 404 404 404 204 403 401"
+SENT_BY_ADMIN = "401 404 403 403 202 202 403 401"
+# A stranger may, in an organization of their own, and sees nothing of ours.
+READ_BY_ADMINS = "401 200 403 403 200 200 403 401"
+MADE_HERE_BY_ADMIN = "401 404 403 403 201 201 403 401"
+BY_OWNER = "401 404 403 403 403 200 403 401"
+ANYBODY_MAKES = "401 201 201 201 201 201 403 401"
 # What a body names is unknown to a stranger, so they get a 400.
 MADE_BY_ADMIN = "401 400 403 403 201 201 403 401"
 
 TABLE = {
     "POST token": PUBLIC,
+    "POST users": "201 201 201 201 201 201 201 201",
     "GET users/me": LIST,
+    "PATCH users/me": OWN,
+    "POST users/me/password": "401 204 204 204 204 204 403 401",
+    "GET tokens": LIST,
+    "POST tokens": "401 201 201 201 201 201 403 401",
+    "GET tokens/{pk}": ONLY_OWN,
+    "DELETE tokens/{pk}": GONE_OWN,
+    "GET webhooks": READ_BY_ADMINS,
+    "POST webhooks": MADE_BY_ADMIN,
+    "GET webhooks/{pk}": BY_ADMIN,
+    "PATCH webhooks/{pk}": BY_ADMIN,
+    "DELETE webhooks/{pk}": GONE_BY_ADMIN,
+    "POST webhooks/{pk}/rotate": BY_ADMIN,
+    "POST webhooks/{pk}/pause": BY_ADMIN,
+    "POST webhooks/{pk}/resume": BY_ADMIN,
+    "POST webhooks/{pk}/test": SENT_BY_ADMIN,
+    "GET webhooks/{webhook}/deliveries": BY_ADMIN,
+    "GET webhooks/{webhook}/deliveries/{message}": BY_ADMIN,
+    "POST webhooks/{webhook}/deliveries/{message}/replay": SENT_BY_ADMIN,
+    "GET organizations": LIST,
+    "POST organizations": ANYBODY_MAKES,
+    "GET organizations/{pk}": ONE,
+    "PATCH organizations/{pk}": BY_OWNER,
+    # Moves are open there.
+    "DELETE organizations/{pk}": "401 404 403 403 403 409 403 401",
+    "POST organizations/{pk}/rotate": BY_ADMIN,
+    # Of an organization that nobody of these is in.
+    "POST organizations/{code}/join": OWN,
+    "GET organizations/{organization}/members": ONE,
+    "GET organizations/{organization}/members/{pk}": ONE,
+    "PATCH organizations/{organization}/members/{pk}": BY_ADMIN,
+    "DELETE organizations/{organization}/members/{pk}": GONE_BY_ADMIN,
+    "GET organizations/{organization}/invites": BY_ADMIN,
+    "POST organizations/{organization}/invites": MADE_HERE_BY_ADMIN,
+    "GET organizations/{organization}/invites/{pk}": BY_ADMIN,
+    "DELETE organizations/{organization}/invites/{pk}": GONE_BY_ADMIN,
     "GET activity": LIST,
+    "GET activity/export": LIST,
     "GET fallback-configs": LIST,
     "POST fallback-configs": MADE_BY_ADMIN,
     "GET fallback-configs/{pk}": ONE,
@@ -126,11 +185,18 @@ class World:
         self.planned = MoveFactory.create(connection=self.remote)
         self.failed = MoveFactory.create(connection=self.remote, state="Failed")
         self.sweep = SweepFactory.create(organization=organization)
+        self.member = MembershipFactory.create(organization=organization)
+        self.invite = InviteFactory.create(organization=organization)
+        self.elsewhere = InviteFactory.create()
+        self.webhook, self.paused = make_webhook(organization), make_webhook(organization)
+        pause_webhook(self.paused, Actor.system())
+        self.delivery = Delivery.objects.create(webhook=self.webhook, event="x", state="failed")
         self.callers = {
             "anonymous": Caller(),
             "stranger": Caller(MembershipFactory.create(role="owner").user),
             "read-only": Caller(self.owner, read_only=True),
             "expired": Caller(secret=self.expired()),
+            "deactivated": Caller(secret=self.deactivated()),
         }
         for role in ("viewer", "member", "admin"):
             membership = MembershipFactory.create(organization=organization, role=role)
@@ -143,18 +209,33 @@ class World:
         ApiToken.objects.filter(pk=token.pk).update(expires_at=past)
         return secret
 
+    def deactivated(self) -> str:
+        membership = MembershipFactory.create(organization=self.organization, role="owner")
+        _, secret = issue_token(membership.user)
+        User.objects.filter(pk=membership.user_id).update(is_active=False)
+        return secret
+
     def address(self, route: str) -> str:
         """The route about a row of ours."""
         _, _, path = route.partition(" ")
-        rows = {
+        rows: dict[str, Any] = {
             "fallback-configs": self.config,
             "connections": self.spare,
             "pauses": self.pause,
             "moves": self.failed if path.endswith("retry") else self.planned,
             "sweeps": self.sweep,
+            "tokens": self.owner.tokens.first(),
+            "webhooks": self.paused if path.endswith("resume") else self.webhook,
         }
+        rows |= {"organizations": self.organization}
+        if "{organization}" in path:
+            rows["organizations"] = self.member if "members" in path else self.invite
         row = rows.get(path.partition("/")[0])
         found = path.replace("{pk}", str(row.pk) if row else "").replace("{key}", "one")
+        found = found.replace("{organization}", str(self.organization.pk))
+        found = found.replace("{code}", self.elsewhere.code)
+        found = found.replace("{webhook}", str(self.webhook.pk))
+        found = found.replace("{message}", str(self.delivery.message_id))
         found = found.replace(".*", "nothing/here")
         return f"{found}?clusterId=a&workspaceId=b" if path.endswith("job-runs") else found
 
@@ -174,6 +255,26 @@ class World:
             "PATCH connections/{pk}": {"name": "Renamed"},
             "POST pauses": {"connectionId": str(self.remote.pk), "reason": "because"},
             "POST sweeps": {"organizationId": ours},
+            "POST users": {
+                "email": "new@example.org",
+                "username": "new",
+                "password": "crane at dawn",
+            },
+            "POST organizations": {"name": "Another"},
+            "PATCH organizations/{pk}": {"name": "Renamed"},
+            "DELETE organizations/{pk}": {"name": self.organization.name},
+            "PATCH organizations/{organization}/members/{pk}": {"role": "viewer"},
+            "POST organizations/{organization}/invites": {"mostUses": 1},
+            "PATCH users/me": {},
+            "POST webhooks": {
+                "organizationId": ours,
+                "name": "Another",
+                "url": "https://hooks.example.org",
+                "events": ["*"],
+            },
+            "PATCH webhooks/{pk}": {"name": "Renamed"},
+            "POST users/me/password": {"currentPassword": PASSWORD, "newPassword": "crane at dawn"},
+            "POST tokens": {"name": "Another"},
         }.get(route, {})
 
 
@@ -186,12 +287,13 @@ def world() -> World:
 def test_who_gets_which_answer(world, route):
     method, address, body = route.partition(" ")[0], world.address(route), world.body(route)
     found = {}
-    for who in WHO:
+    for who in EVERYBODY:
         before = transaction.savepoint()  # each finds the world as it was
         found[who] = world.callers[who].send(method, address, None if method == "GET" else body)
         transaction.savepoint_rollback(before)
     codes = {who: answer.status_code for who, answer in found.items()}
-    assert codes == dict(zip(WHO, map(int, TABLE[route].split()), strict=True))
+    expected = dict(zip(WHO, map(int, TABLE[route].split()), strict=True))
+    assert codes == {**expected, "deactivated": expected["expired"]}
     for who, answer in found.items():
         if answer.status_code >= 400:
             assert answer.headers["Content-Type"] == "application/problem+json", who
@@ -208,6 +310,8 @@ def test_other_methods_are_405_for_who_is_signed_in_and_may_be_there(world, path
 def test_a_superuser_may_everything(world):
     root = Caller(UserFactory.create(is_superuser=True))
     for route, line in TABLE.items():
+        if line in (ONLY_OWN, GONE_OWN):
+            continue
         before = transaction.savepoint()
         answer = root.send(route.partition(" ")[0], world.address(route), world.body(route))
         transaction.savepoint_rollback(before)

@@ -1,5 +1,5 @@
 """The admin of people and of what they did."""
 
-from accounts.admin import people, records
+from accounts.admin import invites, people, records, webhooks
 
-__all__ = ["people", "records"]
+__all__ = ["invites", "people", "records", "webhooks"]

@@ -56,11 +56,15 @@ class Audited(Admin):
         gone = [one.instance for one in formset.deleted_forms if one in formset.initial_forms]
         for row in gone:  # while they are there
             self.record(request, f"{kind}.deleted", row, told_of(row))
+        keys = [one.instance.pk for one in formset.initial_forms]
+        before = formset.model._default_manager.in_bulk(keys)
         formset.save()
         for row in formset.new_objects:
             self.record(request, f"{kind}.created", row, told_of(row))
         for row, names in formset.changed_objects:
-            self.record(request, f"{kind}.changed", row, told_of(row, names))
+            was = told_of(before[row.pk], names) if row.pk in before else {}
+            told = activity.changed(was, told_of(row, names))
+            self.record(request, f"{kind}.changed", row, told)
 
 
 class Deletable(Audited):

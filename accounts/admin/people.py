@@ -6,17 +6,19 @@ from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
 from django.db import transaction
 from django.db.models import Count, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import AdminPasswordChangeForm
 
+from accounts import belonging, deactivating, joining, passwords
 from accounts.admin.auditing import Audited, Deletable
 from accounts.admin.base import Question
 from accounts.admin.showing import OrganizationFilter, pill, when
 from accounts.forms import IssueTokenForm, UserChangeForm, UserCreationForm
+from accounts.middleware import actor_of
 from accounts.models import ApiToken, Membership, Organization, User
 from config.base.problems import Conflict
 
@@ -39,6 +41,13 @@ ISSUE = Question(
     sentence="It acts as this user, and its secret is shown once. It can do no more than they can.",
     button="Issue token",
     form=IssueTokenForm,
+)
+ROTATE = Question(
+    title="Rotate join codes",
+    sentence="The code of now lets nobody in any more. Its admins and owners see the new one.",
+    button="Rotate code",
+    done="has a new join code",
+    way_out="Keep the code",
 )
 LEAVE = Question(
     title="End memberships",
@@ -77,8 +86,33 @@ class PeopleInline(MembershipInline):
     verbose_name_plural = "people"
 
 
+class WithMembers(Audited):
+    """A page where memberships are edited: each by its verb, so that an owner is always left."""
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        if formset.model is not Membership:
+            super().save_formset(request, form, formset, change)
+            return
+        actor = actor_of(request)
+        formset.save(commit=False)
+        for row, names in formset.changed_objects:
+            if names:
+                belonging.change_role(row, row.role, actor)
+        for row in formset.new_objects:
+            belonging.add(row.user, row.organization, row.role, actor)
+        for row in formset.deleted_objects:  # last: somebody else may be the owner by now
+            belonging.remove(row, actor)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except Conflict as error:  # all of it is undone
+            self.message_user(request, f"{error} Nothing was saved.", messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+
 @admin.register(User)
-class UserAdmin(Audited, BaseUserAdmin):
+class UserAdmin(WithMembers, BaseUserAdmin):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -125,7 +159,10 @@ class UserAdmin(Audited, BaseUserAdmin):
         with transaction.atomic():
             response = super().user_change_password(request, id, form_url)
             if request.method == "POST" and response.status_code == 302:
-                self.record(request, "user.password_set", self.get_object(request, id))
+                user: Any = self.get_object(request, id)
+                own = request.session.session_key if user == request.user else None
+                passwords.ended(user, own)
+                self.record(request, "user.password_set", user)
         return response
 
     @display(description="state")
@@ -147,9 +184,7 @@ class UserAdmin(Audited, BaseUserAdmin):
         self, request: HttpRequest, queryset: Any = None, object_id: str | None = None
     ) -> HttpResponse | None:
         def do(user: User, reason: str) -> None:
-            if user == request.user:
-                raise Conflict("You cannot deactivate yourself.")
-            self._set_active(request, user, False, reason)
+            deactivating.deactivate(user, actor_of(request), reason)
 
         return self.ask(request, DEACTIVATE, do, queryset, object_id)
 
@@ -158,17 +193,9 @@ class UserAdmin(Audited, BaseUserAdmin):
         self, request: HttpRequest, queryset: Any = None, object_id: str | None = None
     ) -> HttpResponse | None:
         def do(user: User, reason: str) -> None:
-            self._set_active(request, user, True, reason)
+            deactivating.reactivate(user, actor_of(request), reason)
 
         return self.ask(request, REACTIVATE, do, queryset, object_id)
-
-    def _set_active(self, request: HttpRequest, user: User, active: bool, reason: str) -> None:
-        with transaction.atomic():
-            rows = User.objects.filter(pk=user.pk).exclude(is_active=active)
-            if not rows.update(is_active=active):
-                raise Conflict(f"Is {'active' if active else 'deactivated'} already.")
-            verb = "user.reactivated" if active else "user.deactivated"
-            self.record(request, verb, user, {"is_active": [not active, active]}, reason)
 
     @action(description="Issue token", icon="key")
     def issue_token(self, request: HttpRequest, object_id: str) -> HttpResponse | None:
@@ -184,11 +211,12 @@ class UserAdmin(Audited, BaseUserAdmin):
 
 
 @admin.register(Organization)
-class OrganizationAdmin(Audited):
+class OrganizationAdmin(WithMembers):
     list_display = ("name", "slug", "state", "people", when("created_at"))
     search_fields = ("name", "slug")
     ordering = ("name",)
     inlines = [PeopleInline]
+    actions_detail = ["rotate_code"]
     readonly_fields = ("slug", "state", "created_at")
     fieldsets = ((None, {"fields": ("name", "slug", ("state", "created_at"))}),)
 
@@ -205,13 +233,23 @@ class OrganizationAdmin(Audited):
     def state(self, organization: Organization) -> str:
         return pill("deleted") if organization.deleted_at else pill("active", "good")
 
+    def offers(self, action: str, row: Any) -> bool:
+        return row.deleted_at is None
+
+    @action(description="Rotate join code", icon="autorenew")
+    def rotate_code(self, request: HttpRequest, object_id: str) -> HttpResponse | None:
+        def do(organization: Organization, reason: str) -> None:
+            joining.rotate(organization, actor_of(request), reason)
+
+        return self.ask(request, ROTATE, do, object_id=object_id)
+
     @display(description="people", ordering="people_count")
     def people(self, organization: Any) -> int:
         return int(organization.people_count)
 
 
 @admin.register(Membership)
-class MembershipAdmin(Deletable):
+class MembershipAdmin(WithMembers, Deletable):
     deletion = LEAVE
     list_display = ("user", "organization", "role", when("created_at"))
     list_filter = (OrganizationFilter, ("role", ChoicesDropdownFilter))
@@ -223,3 +261,13 @@ class MembershipAdmin(Deletable):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("user", "organization") if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if change:
+            belonging.change_role(obj, obj.role, actor_of(request))
+        else:
+            made = belonging.add(obj.user, obj.organization, obj.role, actor_of(request))
+            obj.pk = made.pk
+
+    def delete_row(self, request: HttpRequest, row: Any, reason: str) -> None:
+        belonging.remove(row, actor_of(request), reason)

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db import transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -11,11 +10,12 @@ from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
+from accounts import tokens
 from accounts.admin.auditing import Audited
 from accounts.admin.base import Masses, Question, ReadOnly
 from accounts.admin.showing import SECONDS, DayFilter, OrganizationFilter, pill, when
-from accounts.models import Activity, ApiToken, Organization
-from config.base.problems import Conflict
+from accounts.middleware import actor_of
+from accounts.models import Activity, ApiToken, Chain, Organization
 
 REVOKE = Question(
     title="Revoke tokens",
@@ -70,11 +70,7 @@ class ApiTokenAdmin(ReadOnly, Audited):
         self, request: HttpRequest, queryset: Any = None, object_id: str | None = None
     ) -> HttpResponse | None:
         def do(token: ApiToken, reason: str) -> None:
-            with transaction.atomic():
-                rows = ApiToken.objects.filter(pk=token.pk, revoked_at__isnull=True)
-                if not rows.update(revoked_at=timezone.now()):
-                    raise Conflict("Is revoked already.")
-                self.record(request, "token.revoked", token, {"user": str(token.user)}, reason)
+            tokens.revoke(token, actor_of(request), reason)
 
         return self.ask(request, REVOKE, do, queryset, object_id)
 
@@ -97,20 +93,30 @@ class ActivityAdmin(Masses):
         when("created_at", SECONDS),
         "actor_name",
         "verb",
+        "refused",
         "object_name",
         "object_kind",
         "organization_name",
         "reason",
     )
-    list_filter = (OrganizationFilter, ActorKindFilter, ("created_at", DayFilter))
+    list_filter = (OrganizationFilter, ActorKindFilter, "refused", ("created_at", DayFilter))
     search_fields = ("=verb", "=object_id", "=request_id", "=actor_name", "^object_name")
     search_help_text = "Verb, object, id, request id or actor"
     ordering = ("-id",)
     fieldsets = (
-        (None, {"fields": (("created_at", "verb"), ("actor_name", "actor_kind", "actor_id"))}),
+        (
+            None,
+            {
+                "fields": (
+                    ("created_at", "verb", "refused"),
+                    ("actor_name", "actor_kind", "actor_id"),
+                )
+            },
+        ),
         ("Object", {"fields": ("object_name", ("object_kind", "object_id"), "organization_name")}),
         ("What changed", {"fields": ("reason", "change")}),
         ("Request", {"fields": (("request_id", "address"),)}),
+        ("Chain", {"fields": (("position", "digest"),)}),
     )
     readonly_fields = ("organization_name",)
 
@@ -121,3 +127,18 @@ class ActivityAdmin(Masses):
     @display(description="organization")
     def organization_name(self, found: Any) -> str:
         return found.organization_named or ""
+
+
+@admin.register(Chain)
+class ChainAdmin(ReadOnly):
+    """How far each organization's activities are sealed. `manage.py verify_activity` proves it."""
+
+    has_history = False
+    list_display = ("organization_id", "position", "anchor_position", when("updated_at", SECONDS))
+    search_fields = ("=organization_id",)
+    ordering = ("organization_id",)
+    fieldsets = (
+        (None, {"fields": ("organization_id", "updated_at")}),
+        ("Head", {"fields": (("position", "digest"), "signature")}),
+        ("Anchor", {"fields": (("anchor_position", "anchor_digest"), "anchor_signature")}),
+    )

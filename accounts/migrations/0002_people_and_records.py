@@ -224,6 +224,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='delivery',
+            index=models.Index(fields=['webhook', 'message_id'], name='delivery_by_message'),
+        ),
+        migrations.AddIndex(
+            model_name='delivery',
             index=models.Index(fields=['created_at'], name='delivery_age'),
         ),
         migrations.AddConstraint(

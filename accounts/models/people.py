@@ -79,6 +79,9 @@ class OrganizationQuerySet(models.QuerySet["Organization"]):
     def alive(self) -> Self:
         return self.filter(deleted_at__isnull=True)
 
+    def deleted(self) -> Self:
+        return self.filter(deleted_at__isnull=False)
+
     def visible_to(self, actor: Actor) -> Self:
         return self.alive() if actor.sees_all else self.alive().filter(pk__in=actor.organizations)
 

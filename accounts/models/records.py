@@ -1,7 +1,7 @@
 """Who did what, and the chain that proves it."""
 
 import uuid
-from typing import Self
+from typing import Any, Self
 
 from django.db import models
 from django.utils import timezone
@@ -9,9 +9,32 @@ from django.utils import timezone
 from config.base.actor import Actor
 
 
+class AppendOnly(TypeError):
+    """Activities are written once. Sealing and pruning alone touch them again."""
+
+    def __init__(self) -> None:
+        super().__init__("Activities are never changed or deleted.")
+
+
 class ActivityQuerySet(models.QuerySet["Activity"]):
+    """Only reads and inserts. What seals and prunes goes by the model's base manager."""
+
     def visible_to(self, actor: Actor) -> Self:
         return self if actor.sees_all else self.filter(organization_id__in=actor.organizations)
+
+    def update(self, **fields: Any) -> int:
+        raise AppendOnly
+
+    def bulk_update(self, *args: Any, **options: Any) -> int:
+        raise AppendOnly
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        raise AppendOnly
+
+    def bulk_create(self, objs: Any, *args: Any, **options: Any) -> Any:
+        if options.get("update_conflicts"):
+            raise AppendOnly
+        return super().bulk_create(objs, *args, **options)
 
 
 class Activity(models.Model):
@@ -63,6 +86,15 @@ class Activity(models.Model):
 
     def __str__(self) -> str:
         return f"{self.actor_name} {self.verb} {self.object_name}"
+
+    def save(self, **options: Any) -> None:
+        """Once. Raises AppendOnly for a row that is there already."""
+        if not self._state.adding:
+            raise AppendOnly
+        super().save(**(options | {"force_insert": True}))
+
+    def delete(self, *args: Any, **options: Any) -> tuple[int, dict[str, int]]:
+        raise AppendOnly
 
 
 NONE = uuid.UUID(int=0)

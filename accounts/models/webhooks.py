@@ -117,6 +117,7 @@ class Delivery(Leased):
                 name="delivery_due",
             ),
             models.Index(fields=["webhook", "-created_at", "-id"], name="delivery_latest"),
+            models.Index(fields=["webhook", "message_id"], name="delivery_by_message"),
             models.Index(fields=["created_at"], name="delivery_age"),
         ]
 

@@ -1,21 +1,31 @@
-"""Signing in and out, and how pages look to a reader."""
+"""Signing in and out, a forgotten password, and how pages look to a reader."""
 
 from typing import Any
 
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth import views as auth_views
-from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.forms import AuthenticationForm, PasswordResetForm
+from django.core.exceptions import ValidationError
 from django.http import HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect
+from django.urls import reverse_lazy
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
+from accounts import mailing, passwords
+from accounts.middleware import address_of, request_id_of
 from accounts.scope import PageRequest
+from accounts.signing import Guarded, too_many
+from accounts.throttling import Attempt
+from accounts.views.account import NewPasswordForm
+from config.base.problems import Conflict
 
 SECONDS_SIGNED_IN = 14 * 24 * 60 * 60
 YEAR = 365 * 24 * 60 * 60
 
 
-class SignInForm(AuthenticationForm):
+class SignInForm(Guarded):
     error_messages = {
         "invalid_login": "Email, user name or password is wrong.",
         "inactive": "This account is inactive.",
@@ -40,6 +50,69 @@ class SignIn(auth_views.LoginView):
 
 class SignOut(auth_views.LogoutView):
     """POST only, as Django has it."""
+
+
+class ForgottenForm(PasswordResetForm):
+    def send_mail(self, *args: Any, **options: Any) -> None:
+        mail = super().send_mail
+        mailing.send(lambda: mail(*args, **options))
+
+
+class Forgotten(auth_views.PasswordResetView):
+    """Asks for the email, and answers everybody alike."""
+
+    form_class = ForgottenForm
+    template_name = "accounts/password_forgotten.html"
+    subject_template_name = "accounts/password_mail_subject.txt"
+    email_template_name = "accounts/password_mail.txt"
+    success_url = reverse_lazy("password-sent")
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        attempt = Attempt(form.cleaned_data["email"], address_of(self.request), "reset")
+        if wait := attempt.begin():
+            self.request.try_again_after = wait  # type: ignore[attr-defined]
+            form.add_error(None, too_many(wait))
+            return self.form_invalid(form)
+        return super().form_valid(form)
+
+
+class Sent(auth_views.PasswordResetDoneView):
+    template_name = "accounts/password_sent.html"
+
+
+class NewForm(NewPasswordForm):
+    def __init__(self, user: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+
+class NewPassword(auth_views.PasswordResetConfirmView):
+    """Where the link of the mail leads. Django moves its secret from the address to the session."""
+
+    form_class: Any = NewForm
+    template_name = "accounts/password_new.html"
+
+    def get_user(self, uidb64: str) -> Any:
+        user = super().get_user(uidb64)
+        return user if user and user.is_active else None
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        user: Any = self.user
+        actor = user.actor(request_id_of(), address_of(self.request))
+        try:
+            passwords.reset(user, actor, form.cleaned_data["new_password"])
+        except ValidationError as error:
+            form.blame(error)
+            return self.form_invalid(form)
+        except Conflict as error:
+            form.add_error(None, str(error))
+            return self.form_invalid(form)
+        self.request.session.pop(auth_views.INTERNAL_RESET_SESSION_TOKEN, None)
+        messages.success(self.request, "The new password is set. Sign in with it.")
+        return redirect("sign-in")
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        form.describe()
+        return super().form_invalid(form)
 
 
 @require_POST

@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC
+from itertools import islice
 from typing import Any, ClassVar, cast
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from django.db.models import Count, Q, QuerySet, Window
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.filters import BaseFilterBackend
 from rest_framework.pagination import LimitOffsetPagination
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
@@ -26,10 +29,11 @@ from config.base.parameters import (
     given_to,
     whole,
 )
-from config.base.parsing import measure
+from config.base.problems import BODY
 
 LIMIT, MOST_ROWS = 100, 500
 MOST_TERMS = 10
+MOST_UNKNOWN = 20  # fields that an error names
 # What an index answers without a look at the rows.
 INDEXED = {"limit", "offset", "ordering", "organization", "created_after", "created_before"}
 
@@ -44,16 +48,27 @@ class Strict(APIView):
         """Of the action that is under way."""
         return []
 
-    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        measure(request)
-        return super().initialize_request(request, *args, **kwargs)
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response: Any = super().dispatch(request, *args, **kwargs)
+        # Here and not in a middleware: those are left when a client goes away, this thread is not.
+        if once := getattr(request, "once", None):
+            if hasattr(response, "render"):
+                response.render()
+            once.end(response)
+        return cast(HttpResponseBase, response)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        if getattr(self, "action", "") is None:
+        if not hasattr(self, str(request.method).lower()):
             return  # no such method here, which is told next
         known = {parameter.name: parameter for parameter in self.known_parameters()}
         self.given = given_to(request.GET, known)
+        # A request that is sent again: who calls is known now, and nothing has been done yet.
+        if once := getattr(request._request, "once", None):
+            once.begin(request)
+        # Also where nothing of it is used.
+        if request.method not in SAFE_METHODS and not isinstance(request.data, Mapping):
+            raise ValidationError({BODY: ["Send an object: {…}."]})
 
 
 class Pages(LimitOffsetPagination):
@@ -188,10 +203,11 @@ class Body(serializers.Serializer[Any]):
         unknown = {}
         if isinstance(data, Mapping):
             names = ", ".join(sorted(camel(str(name)) for name in self.fields))
+            known = {*self.fields, *self.told}
+            others = (name for name in data if name not in known)
             unknown = {
                 str(name)[:100]: [f"Unknown field. Known here: {names}."]
-                for name in data
-                if name not in self.fields and name not in self.told
+                for name in islice(others, MOST_UNKNOWN)
             }
         try:
             value = super().to_internal_value(data)

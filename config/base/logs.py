@@ -5,12 +5,15 @@ from typing import Any
 
 import structlog
 
-from config.base.redaction import redact
+from config.base.redaction import redact, without_codes
 
 
 def redact_event(_logger: Any, _method: str, event: Any) -> Any:
     """A structlog processor: what looks like a secret never reaches a log line."""
-    return {key: value if key == "event" else redact(value, key) for key, value in event.items()}
+    found = {key: value if key == "event" else redact(value, key) for key, value in event.items()}
+    if isinstance(found.get("event"), str):  # a sentence, which may name an address
+        found["event"] = without_codes(found["event"])
+    return found
 
 
 def configure(level: str, form: str) -> None:

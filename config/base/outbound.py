@@ -167,7 +167,7 @@ class _Pinned(HTTPConnection):
         name = self._dns_host
         try:
             self._dns_host = resolve(name, self.port or 0)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the second: no name at all, as a..b
             raise NameResolutionError(name, self, socket.gaierror(str(error))) from None
         try:
             made = super()._new_conn()

@@ -1,6 +1,7 @@
 """Request bodies: JSON and forms in camelCase or snake_case, refused where they are nonsense."""
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -15,6 +16,8 @@ from config.base.casing import camel, snake
 from config.base.problems import BODY, TooLarge
 
 DEEPEST = 100  # levels of a body
+MOST_VALUES = 50_000  # names and values of a body, all together
+LARGEST = 2**63 - 1  # what databases and most readers of JSON can hold
 
 
 class JSONParser(CamelCaseJSONParser):  # type: ignore[misc]
@@ -28,7 +31,15 @@ class JSONParser(CamelCaseJSONParser):  # type: ignore[misc]
     ) -> Any:
         text = read(stream)
         try:
-            found = json.loads(text, parse_constant=_refuse_constant)
+            found = json.loads(
+                text,
+                parse_constant=_refuse_constant,
+                parse_float=_finite,
+                parse_int=_whole,
+                object_pairs_hook=_each_name_once,
+            )
+            if count(found) > MOST_VALUES:
+                raise ValueError(f"more than {MOST_VALUES} names and values")
             check(found)
         except (ValueError, RecursionError) as error:
             raise ParseError(f"This is not JSON that can be used: {_short(error)}.") from None
@@ -49,13 +60,21 @@ class FormParser(CamelCaseFormParser):  # type: ignore[misc]
         return underscoreize(found, **JSONParser.json_underscoreize)
 
 
-def measure(request: HttpRequest) -> None:
-    """Tell the length of a body that came in chunks: without one REST framework reads nothing."""
+def length_of(request: HttpRequest) -> int:
+    """Bytes of the body. Raises ValueError for a Content-Length that is none.
+
+    Of one that came in chunks it is measured, and told: without it REST framework reads nothing
+    and Django everything.
+    """
     stream: Any = getattr(request, "_stream", None)
     if "Transfer-Encoding" in request.headers and hasattr(stream, "seek"):
         stream.seek(0, os.SEEK_END)
         request.META["CONTENT_LENGTH"] = str(stream.tell())
         stream.seek(0)
+    told = str(request.META.get("CONTENT_LENGTH") or "0")
+    if not (told.isascii() and told.isdigit()) or len(told) > 18:
+        raise ValueError("not a length")
+    return int(told)
 
 
 def read(stream: Any) -> str:
@@ -67,6 +86,19 @@ def read(stream: Any) -> str:
         return str(raw, "utf-8-sig")
     except UnicodeDecodeError:
         raise ParseError("The body is not UTF-8.") from None
+
+
+def count(value: Any) -> int:
+    """How many names and values there are, all levels together; not much beyond MOST_VALUES."""
+    total, rest = 0, [value]
+    while rest and total <= MOST_VALUES:
+        one = rest.pop()
+        total += 1
+        if isinstance(one, dict):
+            rest.extend(one.values())
+        elif isinstance(one, list):
+            rest.extend(one)
+    return total
 
 
 def check(value: Any, path: str = "", depth: int = 0) -> None:
@@ -107,6 +139,28 @@ def _refuse_both_spellings(fields: Mapping[str, Any], path: str) -> None:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > 20 or abs(value := int(text)) > LARGEST:
+        raise ValueError(f"{text[:20]}… is too large a number")
+    return value
+
+
+def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"{twice[:100]!r} is there twice")
+    return found
 
 
 def _short(error: Exception) -> str:

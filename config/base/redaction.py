@@ -11,6 +11,15 @@ from django.conf import settings
 SECRET_KEY_NAME = re.compile(r"secret|token|password|passwd|key|authorization|cookie", re.I)
 # Names that match the pattern above and are no secrets.
 HARMLESS = {"secret_keys", "idempotency_key", "primary_key", "key_path", "keys"}
+# A code that lets somebody in, where an address holds it: as it is, or quoted in `next=…`.
+CODE = re.compile(
+    r"(?i)((?:/|%2F)join(?:/|%2F)|(?:/|%2F)organizations(?:/|%2F)(?=[^/?&%\s]+(?:/|%2F)join))"
+    r"[^/?&%\s\"']+"
+)
+RESET = re.compile(
+    r"(?i)((?:/|%2F)password(?:/|%2F)new(?:/|%2F)[^/?&%\s\"']+(?:/|%2F))"
+    r"(?!set-password\b)[^/?&%\s\"']+"
+)
 BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
 
 
@@ -31,9 +40,14 @@ def mask(value: Any) -> str:
     return f"••• {keyed_hash(text, 8)}"
 
 
+def is_secret(key: str) -> bool:
+    """Whether what has this name looks like a secret."""
+    return bool(key and key not in HARMLESS and SECRET_KEY_NAME.search(key))
+
+
 def redact(value: Any, key: str = "") -> Any:
     """`value` with every `env` value and everything under a secret-looking key masked."""
-    if key and key not in HARMLESS and SECRET_KEY_NAME.search(key):
+    if is_secret(key):
         return mask(value)
     if isinstance(value, dict):
         if key == "env":
@@ -42,5 +56,11 @@ def redact(value: Any, key: str = "") -> Any:
     if isinstance(value, list | tuple):
         return [redact(item, key if key == "env" else "") for item in value]
     if isinstance(value, str):
-        return BEARER.sub(r"\1 •••", value)
+        return without_codes(BEARER.sub(r"\1 •••", value))
     return value
+
+
+def without_codes(text: str) -> str:
+    """An address, or a sentence with one, that lets nobody in."""
+    text = CODE.sub(r"\1•••", text) if "join" in text else text
+    return RESET.sub(r"\1•••", text) if "password" in text else text

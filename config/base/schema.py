@@ -8,11 +8,26 @@ from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
-from rest_framework.permissions import AllowAny
+from rest_framework.permissions import SAFE_METHODS, AllowAny
 
 from config.base.problems import CONTENT_TYPE
 
 Json = dict[str, Any]
+IDEMPOTENCY_KEY: Json = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+    "description": "Makes it safe to send this again: for 24 hours the same key with the same body "
+    "(byte for byte) gets the first answer again and nothing is done twice. With another body: "
+    "422. While the first is under way: 409 RequestInProgress. Where the first never ended, so "
+    "that it may have acted: 409 OutcomeUnknown. Where its answer held a secret: 409 "
+    "SecretAlreadyShown. Kept are answers of success and conflicts; after any other answer the "
+    "key may be used again.",
+}
+REPLAYED: Json = {
+    "schema": {"type": "string", "enum": ["true"]},
+    "description": "This is the first answer to this Idempotency-Key, once more.",
+}
 
 
 class Problem(serializers.Serializer[Any]):
@@ -39,7 +54,15 @@ class Schema(AutoSchema):
 
     def _get_filter_parameters(self) -> list[Json]:
         known = getattr(self.view, "known_parameters", None)
-        return [parameter.schema() for parameter in known()] if known else []
+        found = [parameter.schema() for parameter in known()] if known else []
+        return [*found, IDEMPOTENCY_KEY] if self._may_come_again() else found
+
+    def _may_come_again(self) -> bool:
+        """Whether an Idempotency-Key counts: who calls is known."""
+        return self.method == "POST" and not self._is_public()
+
+    def _is_public(self) -> bool:
+        return any(isinstance(allowed, AllowAny) for allowed in self.view.get_permissions())
 
     def _get_pagination_parameters(self) -> list[Json]:
         return []  # among the known ones
@@ -57,6 +80,10 @@ class Schema(AutoSchema):
 
     def _get_response_bodies(self, direction: Any = "response") -> Json:
         found: Json = super()._get_response_bodies(direction)
+        if self._may_come_again():
+            for told, answer in found.items():
+                if told.startswith("2"):
+                    answer.setdefault("headers", {})["Idempotency-Replayed"] = REPLAYED
         component = self.resolve_serializer(Problem, "response")
         for status in self._problems():
             found.setdefault(
@@ -72,12 +99,13 @@ class Schema(AutoSchema):
         view = self.view
         action = getattr(view, "action", None) or self.method.lower()
         found = {400, 406, 503, *getattr(view, "problems", {}).get(action, ())}
-        public = any(isinstance(permission, AllowAny) for permission in view.get_permissions())
-        if not public:
+        if not self._is_public():
             found |= {401, 403}
+        if self._may_come_again():
+            found |= {409, 422}
         if "{" in self.path:
             found.add(404)
-        if self.method in ("POST", "PUT", "PATCH") and self.get_request_serializer():
+        if self.method not in SAFE_METHODS:
             found |= {413, 415}
         return sorted(found)
 

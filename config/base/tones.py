@@ -66,6 +66,37 @@ LOOKS: dict[str, dict[str, Look]] = {
         "waiting": Look(_IDLE, "clock"),
         "looked": Look(_IDLE, "search"),
     },
+    "webhook": {
+        "active": Look(_GOOD, "circle-check", "Active"),
+        "failing": Look(_WARN, "triangle-alert", "Failing"),
+        "paused": Look(_PERSON, "circle-pause", "Paused"),
+        "disabled": Look(_BAD, "ban", "Disabled"),
+    },
+    "delivery": {
+        "waiting": Look(_IDLE, "clock", "Waiting"),
+        "retrying": Look(_WARN, "rotate-cw", "Retrying"),
+        "pending": Look(_IDLE, "clock", "Pending"),
+        "delivered": Look(_GOOD, "circle-check", "Delivered"),
+        "failed": Look(_BAD, "octagon-x", "Failed"),
+    },
+    "invite": {
+        "usable": Look(_GOOD, "circle-check", "Usable"),
+        "expired": Look(_IDLE, "clock", "Expired"),
+        "used up": Look(_IDLE, "circle-check", "Used up"),
+        "revoked": Look(_IDLE, "ban", "Revoked"),
+    },
+    "role": {
+        "viewer": Look("", "eye"),
+        "member": Look("", "user"),
+        "admin": Look("", "user-cog"),
+        "owner": Look("", "crown"),
+        "superuser": Look("", "shield"),
+    },
+    "token": {
+        "usable": Look(_GOOD, "circle-check", "Usable"),
+        "expired": Look(_IDLE, "clock", "Expired"),
+        "revoked": Look(_IDLE, "ban", "Revoked"),
+    },
     "finding": {
         "works": Look(_GOOD, "circle-check", "Works"),
         "fails": Look(_BAD, "octagon-x", "Does not work"),

@@ -124,7 +124,7 @@ class Configs(Endpoint):
         connection: Connection | None = visible.filter(pk=given).first()
         if connection is None or named not in (None, connection.organization_id):
             raise ValidationError({"connection_id": ["There is no such connection."]})
-        allow(self.actor, "config.write", connection.organization_id)
+        allow(self.actor, "config.write", connection.organization_id, connection)
         return connection
 
     def _change(self, *, partial: bool) -> Response:

@@ -9,6 +9,7 @@ from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts import activity
 from accounts.endpoints import Endpoint
 from accounts.permissions import allow
 from config.base.api import read
@@ -60,7 +61,7 @@ class Pauses(Endpoint):
         data = read(PauseBody(data=request.data))
         scope = self._scope(data)
         if scope:
-            allow(self.actor, "fallback.pause", scope.organization_id)
+            allow(self.actor, "fallback.pause", scope.organization_id, scope)
         else:
             self._must_see_all()
         pause = pausing.pause(scope, self.actor, data["reason"], data.get("until"))
@@ -91,4 +92,5 @@ class Pauses(Endpoint):
 
     def _must_see_all(self) -> None:
         if not self.actor.sees_all:
+            activity.refused(self.actor, "fallback.pause", None)
             raise PermissionDenied("Only a superuser may pause everything.", "RoleTooLow")

@@ -16,7 +16,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.models import Organization, User
 from config.base.actor import Actor
 from fallback import match
 from fallback.models.connection import Connection
@@ -222,7 +222,10 @@ class PauseQuerySet(models.QuerySet["Pause"]):
     def visible_to(self, actor: Actor) -> Self:
         """A global pause is seen by all: it stops everybody's moves."""
         if actor.sees_all:
-            return self
+            gone = Organization.objects.deleted().values("pk")
+            of_gone = Q(connection__organization__in=gone)
+            of_gone |= Q(config__connection__organization__in=gone)
+            return self.exclude(pk__in=self.filter(of_gone).values("pk"))
         return self.filter(
             Q(connection__isnull=True, config__isnull=True)
             | Q(connection__organization_id__in=actor.organizations)

@@ -117,7 +117,9 @@ class Relocation(Leased):
 
 class MoveQuerySet(LeasedQuerySet):
     def visible_to(self, actor: Actor) -> Self:
-        return self if actor.sees_all else self.filter(organization_id__in=actor.organizations)
+        if actor.sees_all:
+            return self.exclude(organization__in=Organization.objects.deleted())
+        return self.filter(organization_id__in=actor.organizations)
 
     def open(self) -> Self:
         return self.filter(state__in=OPEN)

@@ -13,7 +13,9 @@ from config.base.leases import Leased, LeasedQuerySet
 
 class SweepQuerySet(LeasedQuerySet):
     def visible_to(self, actor: Actor) -> Self:
-        return self if actor.sees_all else self.filter(organization_id__in=actor.organizations)
+        if actor.sees_all:
+            return self.exclude(organization__in=Organization.objects.deleted())
+        return self.filter(organization_id__in=actor.organizations)
 
 
 class Sweep(Leased):

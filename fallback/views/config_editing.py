@@ -4,12 +4,12 @@ import uuid
 from typing import Any
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from accounts.scope import PageRequest, deed, must, signed_in, where_may
+from accounts.scope import PageRequest, Refused, deed, must, signed_in, where_may
 from config.base.problems import Conflict
 from config.base.secrets import Undecryptable
 from fallback import configuring
@@ -50,7 +50,7 @@ def _chosen(request: PageRequest, known: list[Connection]) -> Connection | None:
 def create(request: PageRequest) -> HttpResponse:
     known = _connections(request)
     if not where_may(request.actor, "config.write"):
-        raise PermissionDenied
+        raise Refused("config.write")
     connection = _chosen(request, known)
     config = FallbackConfig(
         mode=Mode.OBSERVE,  # the page's choice: look first
@@ -66,7 +66,7 @@ def create(request: PageRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def edit(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     config = one_of(request, pk)
-    must(request.actor, "config.write", config.organization_id)
+    must(request.actor, "config.write", config.organization_id, config)
     return _form(request, config, config.connection, [config.connection])
 
 

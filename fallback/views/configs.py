@@ -189,7 +189,7 @@ def reason_of(request: PageRequest) -> str:
 def switch(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     """Enable or disable it."""
     found = one_of(request, pk)
-    must(request.actor, "config.write", found.organization_id)
+    must(request.actor, "config.write", found.organization_id, found)
     found.enabled = request.POST.get("enabled") == "yes"
     try:
         configuring.save_config(
@@ -211,7 +211,7 @@ def switch(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 def repair(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     """Look up the FQNs that are missing, at the control plane."""
     found = one_of(request, pk)
-    must(request.actor, "config.write", found.organization_id)
+    must(request.actor, "config.write", found.organization_id, found)
     try:
         repaired, problems = configuring.repair(request.actor, [found], connect)
     except Conflict as conflict:
@@ -228,7 +228,7 @@ def repair(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 @deed
 def delete(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     found = one_of(request, pk)
-    must(request.actor, "config.write", found.organization_id)
+    must(request.actor, "config.write", found.organization_id, found)
     if request.POST.get("confirm", "").strip() != str(found):
         messages.error(request, f"Type {found} to delete it.")
         return redirect("config", pk=pk)

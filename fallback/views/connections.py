@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied, ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import IntegrityError
 from django.db.models import Case, Count, QuerySet, Value, When
 from django.http import HttpResponse
@@ -19,6 +19,7 @@ from accounts.listing import page_of
 from accounts.models import Organization
 from accounts.scope import (
     PageRequest,
+    Refused,
     deed,
     may_somewhere,
     must,
@@ -173,7 +174,7 @@ def _told(request: PageRequest, found: Connection) -> dict[str, Any]:
 def create(request: PageRequest) -> HttpResponse:
     homes = where_may(request.actor, "connection.write")
     if not homes:
-        raise PermissionDenied
+        raise Refused("connection.write")
     connection = Connection()
     home = _home(request, homes)
     if home:
@@ -206,7 +207,7 @@ def _home(request: PageRequest, homes: list[Organization]) -> Organization | Non
 @require_http_methods(["GET", "POST"])
 def edit(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     connection = _one(request, pk)
-    must(request.actor, "connection.write", connection.organization_id)
+    must(request.actor, "connection.write", connection.organization_id, connection)
     if request.method == "POST":
         form = ConnectionForm(request.POST, connection=connection)
         if form.save(request.actor, _reason(request)):
@@ -230,7 +231,7 @@ def _reason(request: PageRequest) -> str:
 def test(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     """Try it, ten seconds at most, and show each finding."""
     found = _one(request, pk)
-    must(request.actor, "connection.write", found.organization_id)
+    must(request.actor, "connection.write", found.organization_id, found)
     try:
         findings = connecting.test(found, request.actor, external.caller_of)
     except Undecryptable:
@@ -244,7 +245,7 @@ def test(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 def rotate(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     """Store another token."""
     found = _one(request, pk)
-    must(request.actor, "connection.write", found.organization_id)
+    must(request.actor, "connection.write", found.organization_id, found)
     token = request.POST.get("token", "").strip()
     if found.from_environment:
         messages.error(request, "Its token is in the environment: change it there.")
@@ -260,7 +261,7 @@ def rotate(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 def switch(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     """Enable or disable it."""
     found = _one(request, pk)
-    must(request.actor, "connection.write", found.organization_id)
+    must(request.actor, "connection.write", found.organization_id, found)
     found.enabled = request.POST.get("enabled") == "yes"
     _save(request, found, f"{'Enabled' if found.enabled else 'Disabled'} {found}.")
     return redirect("connection", pk=pk)
@@ -280,7 +281,7 @@ def _save(request: PageRequest, found: Connection, told: str) -> None:
 @deed
 def delete(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     found = _one(request, pk)
-    must(request.actor, "connection.write", found.organization_id)
+    must(request.actor, "connection.write", found.organization_id, found)
     if request.POST.get("confirm", "").strip() != found.name:
         messages.error(request, f"Type {found} to delete it.")
         return redirect("connection", pk=pk)

@@ -155,14 +155,14 @@ def _told(request: PageRequest, pk: uuid.UUID) -> dict[str, Any]:
 @deed
 def retry(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     found = _one(request, pk)
-    must(request.actor, "move.retry", found.organization_id)
+    must(request.actor, "move.retry", found.organization_id, found)
     return _done(request, found, moving.retry, "It is taken up again where it broke.")
 
 
 @deed
 def cancel(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     found = _one(request, pk)
-    must(request.actor, "move.cancel", found.organization_id)
+    must(request.actor, "move.cancel", found.organization_id, found)
     return _done(request, found, moving.cancel, "The move is cancelled; its run stays where it is.")
 
 

@@ -5,13 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 
 from accounts import roles
-from accounts.scope import PageRequest, deed, must
+from accounts.scope import PageRequest, Refused, deed, must
 from accounts.views.signing import way_back
 from config.base.actor import Actor
 from config.base.problems import Conflict
@@ -57,12 +57,12 @@ def resumable(actor: Actor, pause: Pause | None) -> str:
 
 
 def _scope(request: PageRequest) -> Scope:
-    """What the form names. Raises Http404 and PermissionDenied."""
+    """What the form names. Raises Http404 and Refused."""
     actor = request.actor
     kind, _, key = request.POST.get("scope", "").partition(":")
     if kind == EVERYTHING:
         if not actor.sees_all or actor.read_only:
-            raise PermissionDenied
+            raise Refused("fallback.pause")
         return None
     models: dict[str, Any] = {"connection": Connection, "config": FallbackConfig}
     hidden = {"connection": "token", "config": "connection__token"}
@@ -73,7 +73,7 @@ def _scope(request: PageRequest) -> Scope:
         found = visible.get(pk=uuid.UUID(key))
     except (ValueError, models[kind].DoesNotExist):
         raise Http404 from None
-    must(actor, "fallback.pause", found.organization_id)
+    must(actor, "fallback.pause", found.organization_id, found)
     return found
 
 

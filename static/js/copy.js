@@ -11,6 +11,24 @@ document.addEventListener("click", async (event) => {
     location.assign(link.href);
     return;
   }
+  sayCopied();
+});
+
+// A button with [data-copy-from] copies the text of the element of that id; without script it is hidden.
+for (const button of document.querySelectorAll("button[data-copy-from]")) {
+  const source = document.getElementById(button.dataset.copyFrom);
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      sayCopied();
+    } catch {
+      getSelection().selectAllChildren(source); // not allowed here: it is selected, to be copied by hand
+    }
+  });
+}
+
+function sayCopied() {
   const toast = document.createElement("div");
   const sentence = document.createElement("p");
   toast.className = "toast";
@@ -19,4 +37,4 @@ document.addEventListener("click", async (event) => {
   toast.append(sentence);
   document.querySelector(".toasts").append(toast); // outside of what a bell replaces
   setTimeout(() => toast.remove(), 4000);
-});
+}

@@ -8,12 +8,13 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts import activity
-from accounts.models import Activity, ApiToken, Membership, Organization, User
+from accounts import activity, joining
+from accounts.models import Activity, ApiToken, Invite, Membership, Organization, User
 from config.base.actor import Actor
 from tests.administering import act, as_superuser, messages, url
 from tests.factories import (
     PASSWORD,
+    InviteFactory,
     MembershipFactory,
     OrganizationFactory,
     UserFactory,
@@ -192,9 +193,9 @@ class TestOrganizations:
         assert [verb for verb, _ in verbs()] == [
             "organization.created",
             "organization.changed",
-            "membership.created",
-            "membership.changed",
-            "membership.deleted",
+            "member.added",
+            "member.changed",
+            "member.removed",
         ]
         ids = set(Activity.objects.values_list("organization_id", flat=True))
         assert ids == {organization.pk}
@@ -220,7 +221,7 @@ class TestOrganizations:
         assert list(Membership.objects.all()) == [other]
         act(root, "delete_rows", other, answered="1")
         assert not Membership.objects.exists()
-        assert Activity.objects.filter(verb="membership.deleted", reason="new team").exists()
+        assert Activity.objects.filter(verb="member.removed", reason="new team").exists()
 
     def test_a_role_is_changed_alone(self, root):
         member = MembershipFactory.create()
@@ -230,6 +231,55 @@ class TestOrganizations:
         found = Activity.objects.get()
         assert found.change == {"role": ["member", "owner"]}
         assert found.organization_id == member.organization_id
+
+    def test_the_last_owner_stays(self, root, owner):
+        """Whichever page it is tried on."""
+        organization = owner.organization
+        response = root.post(url(Membership, "change", owner.pk), {"role": "viewer"}, follow=True)
+        assert "keeps an owner" in messages(response)[0]
+        response = act(root, "delete_rows", owner, answered="1")
+        assert "keeps an owner" in messages(response)[0]
+        data = {
+            "name": "Renamed",
+            "memberships-TOTAL_FORMS": "1",
+            "memberships-INITIAL_FORMS": "1",
+            "memberships-0-id": str(owner.pk),
+            "memberships-0-organization": str(organization.pk),
+            "memberships-0-user": str(owner.user_id),
+            "memberships-0-role": "owner",
+        }
+        for change in ({"memberships-0-role": "viewer"}, {"memberships-0-DELETE": "on"}):
+            page = url(Organization, "change", organization.pk)
+            response = root.post(page, data | change, follow=True)
+            assert "Nothing was saved" in messages(response)[0]
+        owner.refresh_from_db()
+        assert owner.role == "owner" and not Activity.objects.exists()
+        assert Organization.objects.get().name != "Renamed"
+
+    def test_somebody_is_added(self, root, owner):
+        user = UserFactory.create()
+        data = {"user": user.pk, "organization": owner.organization_id, "role": "viewer"}
+        response = root.post(url(Membership, "add"), data)
+        assert response.status_code == 302
+        assert Membership.objects.get(user=user).role == "viewer"
+        assert [verb for verb, _ in verbs()] == ["member.added"]
+
+
+class TestInvites:
+    def test_shown_without_its_code_and_revoked(self, root, organization):
+        invite = InviteFactory.create(organization=organization)
+        for page in (url(Invite, "changelist"), url(Invite, "change", invite.pk)):
+            content = root.get(page).content.decode()
+            assert invite.code not in content and invite.code_hash not in content
+        response = act(root, "revoke", invite, answered="1", reason="leaked")
+        assert "revoked" in messages(response)[0]
+        invite.refresh_from_db()
+        assert invite.revoked_at and Activity.objects.get().reason == "leaked"
+        standing = joining.standing([organization.pk])[organization.pk]
+        response = act(root, "revoke", standing, answered="1")
+        assert "rotated" in messages(response)[0]
+        root.post(url(Organization, "rotate_code", organization.pk), {"answered": "1"})
+        assert joining.standing([organization.pk])[organization.pk] != standing
 
 
 class TestTokens:
@@ -300,14 +350,14 @@ class TestActivities:
     def test_they_lead_from_a_rows_history(self, root, organization):
         activity.record(Actor.system("x"), "organization.renamed", organization, organization.pk)
         activity.record(Actor.system("x"), "something.else", organization, None)
-        Activity.objects.filter(verb="something.else").update(object_id="another")
+        Activity._base_manager.filter(verb="something.else").update(object_id="another")
         response = root.get(url(Organization, "history", organization.pk), follow=True)
         content = response.content.decode()
         assert "organization.renamed" in content and "something.else" not in content
 
     def test_by_organization_and_by_request(self, root, organization):
         found = activity.record(Actor.system("x"), "a.b", organization, organization.pk)
-        Activity.objects.filter(pk=found.pk).update(request_id="r-1")
+        Activity._base_manager.filter(pk=found.pk).update(request_id="r-1")
         activity.record(Actor.system("x"), "c.d", organization, None)
         for query in ({"organization": str(organization.pk)}, {"q": "r-1"}):
             content = root.get(url(Activity, "changelist"), query).content.decode()

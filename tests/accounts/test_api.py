@@ -317,8 +317,3 @@ class TestActivity:
         assert len(results(caller.get("activity", organization=owner.organization.slug))) == 2
         root = UserFactory.create(is_superuser=True)
         assert len(results(Caller(root).get("activity"))) == 4
-
-    def test_addresses_are_not_told(self, owner):
-        actor = owner.user.actor(address="192.0.2.7")
-        activity.record(actor, "a.b", owner.organization, owner.organization_id)
-        assert "192.0.2.7" not in Caller(owner.user).get("activity").content.decode()

@@ -4,14 +4,15 @@ import os
 import sys
 from itertools import chain
 
-from tests.bench import bench_api, bench_moves, bench_simulator
+from tests.bench import bench_activity, bench_api, bench_live, bench_moves, bench_simulator
 from tests.bench.figures import Figure, report
 
+MODULES = (bench_simulator, bench_moves, bench_activity, bench_api, bench_live)
 load, cores = os.getloadavg()[0], os.cpu_count() or 1
 print(f"{cores} cores, load {load:.1f}", end="")
 print(": not a quiet machine, so speeds will be too low." if load > cores / 4 else ".", flush=True)
 found: list[Figure] = []
-for figure in chain(bench_simulator.measure(), bench_api.measure(), bench_moves.measure()):
+for figure in chain.from_iterable(module.measure() for module in MODULES):
     print(figure, flush=True)
     found.append(figure)
 sys.exit(report(found))

@@ -57,7 +57,7 @@ class TestAddresses:
         for path in ("moves", "sweeps", "fallback-configs", "connections", "pauses"):
             problem(caller.get(f"{path}/{key}"), 404, "NotFound")
 
-    @pytest.mark.parametrize("path", ["activity", "sweeps", "users/me", "health", "token"])
+    @pytest.mark.parametrize("path", ["activity", "sweeps", "users/me/password", "health", "token"])
     def test_a_method_that_is_not_there(self, caller, path):
         answer = caller.patch(path, {})
         problem(answer, 405, "MethodNotAllowed")

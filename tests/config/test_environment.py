@@ -25,7 +25,7 @@ LIBRARIES = (
     "UNFOLD",
     "WHITENOISE_",
 )
-KEY = "A" * 43 + "="
+KEY = "q0Jx0Gm3k9bS7v1yWcTzE5uHnR2dLfPa8oViXe4tYgA="
 
 
 def variables_read() -> set[str]:
@@ -146,6 +146,7 @@ PRODUCTION = {
         ({"REDIS_URL": f"http://:{SECRET}@redis"}, "REDIS_URL"),
         ({"EMAIL_URL": f"pigeon://me:{SECRET}@post"}, "EMAIL_URL"),
         ({"ADMINS": "nobody"}, "ADMINS"),
+        ({"TRUSTED_PROXIES": "10.0.0.0/8, proxy"}, "TRUSTED_PROXIES"),
         ({"ENCRYPTION_KEYS": f"{KEY},{SECRET}"}, "ENCRYPTION_KEYS: key 2"),
         ({"TRUEFOUNDRY_API_URL": f"ftp://{SECRET}@host"}, "TRUEFOUNDRY_API_URL"),
         ({"JOB_FALLBACK_STUCK_THRESHOLD_MINUTES": "-1"}, "JOB_FALLBACK_STUCK_THRESHOLD_MINUTES"),

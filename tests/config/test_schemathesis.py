@@ -78,6 +78,7 @@ def rows(owner: Membership, simulator: Simulator, settings: Any) -> dict[str, st
         "moves": move,
         "pauses": pause,
         "sweeps": sweep,
+        "organizations": owner.organization,
     }
     return {name: str(row.pk) for name, row in found.items()}
 
@@ -90,6 +91,8 @@ def cases(operations: list[Any], rows: dict[str, str]) -> st.SearchStrategy[Case
         row = rows.get(case.path.split("/")[2])
         if real and row and "id" in (case.path_parameters or {}):
             case.path_parameters["id"] = row
+        if real and row and "organization" in (case.path_parameters or {}):
+            case.path_parameters["organization"] = row
         return case
 
     of_each = [

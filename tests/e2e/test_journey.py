@@ -235,6 +235,10 @@ def pages_of(page: Page) -> list[str]:
     """Every page there is, with real rows behind it."""
     found = ["/", "/moves/", "/configs/", "/configs/new/", "/sweeps/", "/connections/"]
     found += ["/connections/new/", "/activity/", "/moves/?search=nothing", "/nope/", "/sign-in/"]
+    found += ["/organizations/", "/roles/", "/webhooks/", "/webhooks/new/", "/password/forgotten/"]
+    found += [
+        f"/account/{name}" for name in ("", "password/", "sessions/", "tokens/", "tokens/new/")
+    ]
     for path in ("/moves/", "/configs/", "/sweeps/", "/connections/"):
         page.goto(path)
         address = str(page.locator("td.name a").first.get_attribute("href"))

@@ -1,5 +1,6 @@
 """The admin as a whole: who gets in, every page of every model, bounded queries, wrong keys."""
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,17 @@ from django.urls import reverse
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
 from accounts import activity
-from accounts.models import Activity, ApiToken, Membership, Organization, User
+from accounts.models import (
+    Activity,
+    ApiToken,
+    Chain,
+    Delivery,
+    Invite,
+    Membership,
+    Organization,
+    User,
+    Webhook,
+)
 from config.base.actor import Actor
 from fallback.models import (
     Connection,
@@ -27,6 +38,7 @@ from fallback.models import (
 )
 from tests.administering import as_superuser, url
 from tests.factories import (
+    InviteFactory,
     MembershipFactory,
     OrganizationFactory,
     UserFactory,
@@ -55,6 +67,15 @@ def a_tick(number: int) -> PeriodicTask:
     return PeriodicTask.objects.create(name=f"tick {number}", interval=every, task="t")
 
 
+def a_delivery(number: int) -> Delivery:
+    webhook = Webhook.objects.create(
+        organization=OrganizationFactory.create(),
+        name=f"hook {number}",
+        url="https://hooks.example.org",
+    )
+    return Delivery.objects.create(webhook=webhook, event="move.planned", body="{}")
+
+
 # A row of each registered model, with all that its list shows.
 ROWS: dict[type[Model], Callable[[int], Any]] = {
     User: lambda number: MembershipFactory.create().user,
@@ -62,6 +83,10 @@ ROWS: dict[type[Model], Callable[[int], Any]] = {
     Membership: lambda number: MembershipFactory.create(),
     ApiToken: lambda number: issue_token(UserFactory.create())[0],
     Activity: an_activity,
+    Chain: lambda number: Chain.objects.create(organization_id=uuid.UUID(int=number + 1)),
+    Invite: lambda number: InviteFactory.create(),
+    Webhook: lambda number: a_delivery(number).webhook,
+    Delivery: lambda number: a_delivery(number),
     Connection: lambda number: PauseFactory.create().connection,
     FallbackConfig: lambda number: FallbackConfigFactory.create(destinations=2),
     Pause: lambda number: PauseFactory.create(connection=None, config=FallbackConfigFactory()),

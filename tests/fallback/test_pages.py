@@ -80,7 +80,21 @@ ADDRESSES: dict[str, tuple[str, dict[str, int]]] = {
     "activity": ("get", LIST),
     "activity-rows": ("get", LIST),
 }
-ELSEWHERE = {"sign-in", "sign-out", "theme"}  # tests/config/test_frame.py
+ELSEWHERE = {"activity-export"}  # tests/accounts/test_export.py
+ELSEWHERE |= {"sign-in", "sign-out", "theme"}  # tests/config/test_frame.py
+# tests/accounts/test_pages_account.py
+ELSEWHERE |= {"account", "account-password", "sessions", "session-end", "sessions-end-others"}
+ELSEWHERE |= {"tokens", "token", "token-new", "token-revoke"}
+ELSEWHERE |= {"password-forgotten", "password-sent", "password-new"}
+# tests/accounts/test_pages_webhooks.py
+ELSEWHERE |= {"webhooks", "webhook-rows", "webhook-new", "webhook", "webhook-now", "webhook-edit"}
+ELSEWHERE |= {"webhook-pause", "webhook-resume", "webhook-rotate", "webhook-test"}
+ELSEWHERE |= {"webhook-delete", "delivery", "delivery-now", "delivery-replay"}
+# tests/accounts/test_pages_organizations.py, test_pages_joining.py
+ELSEWHERE |= {"sign-up", "join", "roles", "organizations", "organization-rows", "organization-new"}
+ELSEWHERE |= {"organization", "member-rows", "invite-rows", "organization-rename"}
+ELSEWHERE |= {"organization-delete", "organization-leave", "organization-rotate", "invite-new"}
+ELSEWHERE |= {"invite-revoke", "member", "member-role", "member-remove"}
 
 
 @pytest.fixture

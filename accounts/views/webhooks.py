@@ -1,0 +1,249 @@
+"""Webhooks and notifications: who is told of what happens."""
+
+import uuid
+from typing import Any
+
+from django.contrib import messages
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods
+
+from accounts import roles, webhooks
+from accounts.listing import page_of
+from accounts.messages import masked
+from accounts.models import Delivery, Organization, Webhook
+from accounts.scope import (
+    PageRequest,
+    Refused,
+    deed,
+    may_somewhere,
+    must,
+    page,
+    signed_in,
+    where_may,
+)
+from accounts.tasks import deliver_tick
+from accounts.views.deliveries import filtered, state_of_delivery
+from accounts.webhook_forms import KINDS, WebhookForm
+from config.base import live
+from config.base.problems import Conflict
+
+STATES = {"": "All states", "active": "Active", "failing": "Failing"}
+STATES |= {"paused": "Paused", "disabled": "Disabled"}
+ALL_KINDS = {"": "All kinds", "webhook": "Webhooks", "notification": "Notifications"}
+EVENTS_SHOWN = 3
+
+
+@page
+def list_webhooks(request: PageRequest) -> HttpResponse:
+    context = _listed(request) | {
+        "state_choices": STATES,
+        "kind_choices": ALL_KINDS,
+        "may_write": may_somewhere(request.reader, "webhook.write"),
+    }
+    return render(request, "accounts/webhooks.html", context)
+
+
+@page
+def rows(request: PageRequest) -> HttpResponse:
+    return render(request, "accounts/_webhooks.html", _listed(request))
+
+
+def _listed(request: PageRequest) -> dict[str, Any]:
+    """Those of the organizations where the reader is an administrator."""
+    if not may_somewhere(request.actor, "webhook.read"):
+        raise Refused("webhook.read")
+    names = ("search", "state", "kind")
+    chosen = {n: request.GET.get(n, "").replace("\0", "").strip()[:100] for n in names}
+    visible = webhooks.readable(Webhook.objects.visible_to(request.reader), request.reader)
+    found = _filtered(visible, chosen).order_by("name", "pk")
+    load = Webhook.objects.select_related("organization").annotate(
+        waiting=Count("deliveries", filter=Q(deliveries__state=Delivery.State.PENDING))
+    )
+    listed = page_of(request, found, load)
+    latest = webhooks.latest(listed.rows)
+    return {
+        "page": listed,
+        "chosen": chosen,
+        "filtered": any(chosen.values()),
+        "states": {row.pk: state_of(row) for row in listed.rows},
+        "addresses": {row.pk: masked(row) for row in listed.rows},
+        "latest": latest,
+        "outcomes": {pk: state_of_delivery(row) for pk, row in latest.items()},
+        "many": len({row.organization_id for row in listed.rows}) > 1,
+        "events_shown": EVENTS_SHOWN,
+    }
+
+
+def _filtered(found: QuerySet[Webhook], chosen: dict[str, str]) -> QuerySet[Webhook]:
+    if text := chosen["search"]:
+        found = found.filter(Q(name__icontains=text) | Q(message__icontains=text))
+    if chosen["kind"] in ALL_KINDS and chosen["kind"]:
+        found = found.filter(kind=chosen["kind"])
+    if chosen["state"] == "failing":
+        return found.filter(state=Webhook.State.ACTIVE, failures_in_row__gt=0)
+    if chosen["state"] in STATES and chosen["state"]:
+        found = found.filter(state=chosen["state"])
+    return found
+
+
+def state_of(webhook: Webhook) -> str:
+    failing = webhook.state == Webhook.State.ACTIVE and webhook.failures_in_row
+    return "failing" if failing else str(webhook.state)
+
+
+def one_of(request: PageRequest, pk: uuid.UUID, verb: str = "webhook.write") -> Webhook:
+    """Raises Http404 for what the reader cannot see, PermissionDenied for too low a role."""
+    visible = Webhook.objects.visible_to(request.actor).select_related("organization")
+    found = get_object_or_404(visible, pk=pk)
+    must(request.actor, verb, found.organization_id, found)
+    return found
+
+
+@page
+def one(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    found = one_of(request, pk, "webhook.read")
+    context = _told(request, found) | {
+        "may_write": roles.may(request.actor, "webhook.write", found.organization_id)
+    }
+    return render(request, "accounts/webhook.html", context)
+
+
+@page
+def now(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    """Its state and deliveries, fetched again when something has happened."""
+    found = one_of(request, pk, "webhook.read")
+    return render(request, "accounts/_webhook.html", _told(request, found))
+
+
+def _told(request: PageRequest, found: Webhook) -> dict[str, Any]:
+    return {
+        "webhook": found,
+        "state": state_of(found),
+        "address": masked(found),
+        "may_write": roles.may(request.actor, "webhook.write", found.organization_id),
+        **filtered(request, found),
+    }
+
+
+@signed_in
+@require_http_methods(["GET", "POST"])
+def create(request: PageRequest) -> HttpResponse:
+    """The answer to the form is the one page that ever shows the secret."""
+    homes = where_may(request.actor, "webhook.write")
+    if not homes:
+        raise Refused("webhook.write")
+    home = _home(request, homes)
+    form = WebhookForm(request.POST) if request.method == "POST" else WebhookForm()
+    if form.is_bound:
+        if home is None:
+            form.add_error(None, "Choose an organization.")
+        elif made := form.create(request.actor, home):
+            webhook, secret = made
+            if not secret:
+                messages.success(
+                    request, f"Created {webhook}. Send a test to see whether it works."
+                )
+                return redirect("webhook", pk=webhook.pk)
+            return _secret(request, webhook, secret, created=True)
+    form.describe()
+    context = {"form": form, "organizations": homes, "home": home, "kinds": KINDS}
+    status = 400 if form.is_bound else 200
+    return render(request, "accounts/webhook_edit.html", context, status=status)
+
+
+def _home(request: PageRequest, homes: list[Organization]) -> Organization | None:
+    """Where a new one belongs: as the form says, else where the reader looks, else the only one."""
+    if len(homes) == 1:
+        return homes[0]
+    chosen = request.organization.slug if request.organization else ""
+    wanted = request.POST.get("organization", chosen)
+    return next((home for home in homes if home.slug == wanted), None)
+
+
+def _secret(
+    request: PageRequest, webhook: Webhook, secret: str, *, created: bool = False
+) -> HttpResponse:
+    context = {"webhook": webhook, "secret": secret, "created": created}
+    context["state"] = state_of(webhook)
+    response = render(request, "accounts/webhook_secret.html", context)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@signed_in
+@require_http_methods(["GET", "POST"])
+def edit(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    found = one_of(request, pk)
+    form = WebhookForm.of(found)
+    if request.method == "POST":
+        form = WebhookForm(request.POST, webhook=found)
+        if form.save(request.actor, _reason(request)):
+            messages.success(request, f"Saved {form.cleaned_data['name']}.")
+            return redirect("webhook", pk=pk)
+        form.describe()
+    context = {"form": form, "webhook": found, "state": state_of(found), "address": masked(found)}
+    status = 400 if form.is_bound else 200
+    return render(request, "accounts/webhook_edit.html", context, status=status)
+
+
+def _reason(request: PageRequest) -> str:
+    return request.POST.get("reason", "").replace("\0", "").strip()[:500]
+
+
+# Deeds
+
+
+@deed
+def pause(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    found = one_of(request, pk)
+    try:
+        webhooks.pause(found, request.actor, _reason(request))
+        messages.success(request, f"Paused {found}. What happens waits for 24 h at most.")
+    except Conflict as conflict:
+        messages.error(request, str(conflict))
+    return redirect("webhook", pk=pk)
+
+
+@deed
+def resume(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    found = one_of(request, pk)
+    try:
+        webhooks.resume(found, request.actor, _reason(request))
+        live.nudge(deliver_tick)
+        messages.success(request, f"Resumed {found}. What waits goes out now.")
+    except Conflict as conflict:
+        messages.error(request, str(conflict))
+    return redirect("webhook", pk=pk)
+
+
+@deed
+def rotate(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    """The answer is the one page that ever shows the new secret."""
+    found = one_of(request, pk)
+    try:
+        webhook, secret = webhooks.rotate(found, request.actor, _reason(request))
+    except Conflict as conflict:
+        messages.error(request, str(conflict))
+        return redirect("webhook", pk=pk)
+    return _secret(request, webhook, secret)
+
+
+@deed
+def test(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    """Send a test event; its page tells, within seconds, what came of it."""
+    delivery = webhooks.test(one_of(request, pk), request.actor)
+    live.nudge(deliver_tick)
+    return redirect("delivery", pk=pk, message=delivery.message_id)
+
+
+@deed
+def delete(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    found = one_of(request, pk)
+    if request.POST.get("confirm", "").strip() != found.name:
+        messages.error(request, f"Type {found} to delete it.")
+        return redirect("webhook", pk=pk)
+    webhooks.delete(found, request.actor, _reason(request))
+    messages.success(request, f"Deleted {found.name}.")
+    return redirect("webhooks")
