@@ -169,12 +169,14 @@ class TestReading:
         page = ada.page
         page.goto("/moves/")
         page.get_by_label(re.compile("Account")).click()
-        page.get_by_role("button", name="Dark").locator("visible=true").click()
+        with page.expect_navigation():
+            page.get_by_role("button", name="Dark").locator("visible=true").click()
         assert page.url.endswith("/moves/")
         assert page.evaluate("document.documentElement.dataset.theme") == "dark"
         assert page.evaluate("getComputedStyle(document.body).colorScheme") == "dark"
         page.get_by_label(re.compile("Account")).click()
-        page.get_by_role("button", name="System").locator("visible=true").click()
+        with page.expect_navigation():
+            page.get_by_role("button", name="System").locator("visible=true").click()
         assert page.evaluate("document.documentElement.dataset.theme") is None
 
     def test_by_keyboard(self, ada):
