@@ -28,6 +28,7 @@ HOST = (b"host", b"testserver")
 
 @pytest.fixture(autouse=True)
 def layer(monkeypatch):
+    monkeypatch.setattr(live, "_away_until", 0.0)  # an earlier test may have found no broker
     memory = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     with override_settings(CHANNEL_LAYERS=memory):
         channel_layers.backends = {}
