@@ -23,7 +23,7 @@ from accounts import agents, deactivating, sessions, tokens
 from accounts.middleware import address_of
 from accounts.models import Activity, ApiToken, Session, User
 from config.asgi import application
-from config.base import addresses
+from config.base import addresses, live
 from config.base.problems import Conflict
 from tests.accounts.browsing import signed_in
 from tests.administering import act, as_superuser
@@ -236,7 +236,8 @@ class TestSockets:
     """Open ones are told at once; nothing here waits for the look of every minute."""
 
     @pytest.fixture(autouse=True)
-    def layer(self):
+    def layer(self, monkeypatch):
+        monkeypatch.setattr(live, "_away_until", 0.0)  # an earlier test may have found no broker
         memory = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
         with override_settings(CHANNEL_LAYERS=memory):
             channel_layers.backends = {}
