@@ -157,7 +157,8 @@ def shares(steps: Iterable[Step]) -> list[dict[str, Any]]:
 def console_urls(move: Move) -> tuple[str, str]:
     """Where the runs at the source and at the destination are shown; '' where it cannot be told."""
     api_url = move.connection.url if move.connection else ""
-    made = move.relocation.application_id if move.relocation else ""
+    ours = move.relocation.application_id if move.relocation else ""
+    made = move.destination_application_id or ours
     return console_url(api_url, move.source_application_id), console_url(api_url, made)
 
 

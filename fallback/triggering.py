@@ -46,6 +46,7 @@ def trigger(t: Traveller) -> Journey:
         # The first one's, if this is not the first: a run of a trigger long given up may come yet.
         trigger_after=move.trigger_after or epoch_ms(_before_now(client)),
         destination_deployment_id=deployment_id,
+        destination_application_id="",
         destination_run_id="",
         destination_run_name="",
     )
@@ -75,9 +76,15 @@ def _before_now(client: TrueFoundry) -> datetime:
 
 
 def _the_wrong_one_has_ended(t: Traveller) -> Journey:
-    """The remote answered a trigger with another deployment's run. Before the next one it ends."""
+    """The remote answered a trigger with another deployment's run. Before the next one it ends.
+
+    It is asked for by its own application: at ours a 404 would be no news of it. Where the remote
+    named none, the person who retries has been told to see to it.
+    """
     move = t.move
-    status = yield from status_of(t, t.relocation.application_id, move.destination_run_name)
+    if not move.destination_application_id:
+        return
+    status = yield from status_of(t, move.destination_application_id, move.destination_run_name)
     if status is not None and status not in ENDED:
         message = f"End {move.destination_run_name} first: it is {str(status)[:40]}."
         yield from t.end(S.NEEDS_ATTENTION, "WrongDeployment", message)
@@ -137,9 +144,13 @@ def _triggered(t: Traveller, run: JobRun, *told: MoveStep) -> Journey:
         "trigger_unanswered": False,
         "destination_run_name": run.name,
         "destination_run_id": run.id,
+        "destination_application_id": run.application_id[:128],
     }
     if run.deployment_id and run.deployment_id != move.destination_deployment_id:
-        message = f"The remote answered with a run of deployment {run.deployment_id[:128]}."
+        message = (
+            f"The remote answered with {run.name}, a run of deployment {run.deployment_id[:128]}. "
+            "See that it has ended, then retry: the retry triggers again."
+        )
         yield from t.end(S.NEEDS_ATTENTION, "WrongDeployment", message, *told, **fields)
     done = move.purge_mode in (PurgeMode.DIRECTLY, PurgeMode.NEVER)
     change = t.change(S.SUCCEEDED if done else S.TERMINATING, *told, **fields)

@@ -177,6 +177,8 @@ class Move(Leased):
         Relocation, models.SET_NULL, null=True, blank=True, related_name="moves"
     )
     destination_deployment_id = models.CharField(max_length=128, blank=True)
+    # The new run's own, as the remote told it: not the relocation's where the run is a wrong one.
+    destination_application_id = models.CharField(max_length=128, blank=True)
     destination_run_id = models.CharField(max_length=128, blank=True)
     destination_run_name = models.CharField(max_length=200, blank=True)
 

@@ -134,3 +134,25 @@ def test_a_lost_trigger_that_was_sent_again_cannot_be_cancelled(world: Installat
     assert {call["status"] for call in world.calls("trigger")} == {400}
     with pytest.raises(Conflict, match="must be finished"):
         moving.cancel(world.moves().get(), ADA)
+
+
+def test_a_run_of_another_deployment(world: Installation) -> None:
+    """It may do the same job, so it ends before there is a second trigger; and it is asked for
+    where it is, because ours knows nothing of it."""
+    seeded = world.seed(jobs=1, runsPerJob=1)
+    other = world.sim.add_application(seeded["destinations"][0]["workspaceId"], "another")
+    world.sim.settings(triggersRun=other["deploymentId"])
+    world.sweep(timeout=20)
+    assert world.states() == {"NeedsAttention WrongDeployment": 1}
+    wrong = world.moves().get().destination_run_name
+    assert world.sim.run_shown(wrong)["applicationId"] == other["id"]
+    world.sim.settings(triggersRun="")
+    moving.retry(world.moves().get(), ADA)
+    world.sweep(timeout=10)
+    assert world.states() == {"NeedsAttention WrongDeployment": 1}
+    assert len(world.calls("trigger")) == 1
+    world.sim.force_run(wrong, "TERMINATED")
+    moving.retry(world.moves().get(), ADA)
+    world.sweep(timeout=20)
+    assert world.states() == {"Succeeded": 1}
+    assert world.outcomes() == {seeded["stuckRuns"][0]["name"]: "moved"}
