@@ -1,9 +1,8 @@
 """Notifications by apprise: mail, Slack, Teams and Discord, and nothing else.
 
 apprise knows more than a hundred services, of which some run commands or read files, and options
-that name files. So schemes and options are those listed here. It makes its own connections: hosts
-that people enter are looked up and checked just before, but the connection is not pinned to what
-was found, as it is for webhooks.
+that name files. So schemes and options are those listed here. It makes its own connections, to
+addresses that `outbound` has checked.
 """
 
 import logging
@@ -75,7 +74,8 @@ def notify(url: str, text: str) -> Told:
     for host, port in _entered(plugin):
         outbound.resolve(host, port)
     title, _, body = text.partition("\n")
-    return _send(plugin, title, body, NAMES[urlsplit(url).scheme.lower()])
+    with outbound.lookups_checked():
+        return _send(plugin, title, body, NAMES[urlsplit(url).scheme.lower()])
 
 
 def _send(plugin: Any, title: str, body: str, name: str) -> Told:

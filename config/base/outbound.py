@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -71,6 +72,44 @@ def resolve(host: str, port: int) -> str:
     for address in addresses:
         _check_address(address.partition("%")[0])
     return addresses[0]
+
+
+_refused: ContextVar[list[Refused] | None] = ContextVar("refused", default=None)
+_lookup = socket.getaddrinfo
+
+
+def _checked_lookup(*args: Any, **kwargs: Any) -> Any:
+    found = _lookup(*args, **kwargs)
+    refused = _refused.get()
+    if refused is not None:
+        try:
+            for entry in found:
+                _check_address(str(entry[4][0]).partition("%")[0])
+        except Refused as error:
+            refused.append(error)
+            raise
+    return found
+
+
+# In this one place every library looks up the name that it is about to connect to.
+socket.getaddrinfo = _checked_lookup
+
+
+@contextmanager
+def lookups_checked() -> Iterator[None]:
+    """For libraries that make connections of their own: every lookup meanwhile, also in threads
+    that carry this context, is checked, and what was checked is what is connected to.
+
+    Raises Refused at the end where one was forbidden, whatever the library made of that.
+    """
+    refused: list[Refused] = []
+    token = _refused.set(refused)
+    try:
+        yield
+    finally:
+        _refused.reset(token)
+    if refused:
+        raise refused[0]
 
 
 class TooLate(Exception):

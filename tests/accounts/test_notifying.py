@@ -1,12 +1,14 @@
 """Notifications: which addresses may be used, and messages to real servers.
 
 Teams and mail go to whatever host the address names, so real servers stand there. Slack's and
-Discord's hosts are apprise's own: of them only the addresses are tested.
+Discord's hosts are apprise's own: their plugins are pointed at servers of ours.
 """
 
 import contextlib
 import ipaddress
 import logging
+import re
+import socket
 import socketserver
 import ssl
 import threading
@@ -27,6 +29,7 @@ from werkzeug import Request, Response
 from accounts import notifying, posting, webhooks
 from accounts.models import Delivery, Webhook
 from accounts.posting import Letter
+from config.base import outbound
 from config.base.outbound import Refused
 from tests.accounts.webhooking import ADA, deliver, make, seal
 
@@ -98,6 +101,21 @@ class TestAddresses:
         notifying.check(url)
         answer = send(url, "title\ntext")
         assert answer.error == "127.0.0.1 is not a public address." or "::1" in answer.error
+
+    def test_a_name_that_is_public_when_checked_and_private_when_used(self, settings, monkeypatch):
+        settings.OUTBOUND_ALLOW_PRIVATE = False
+        answers = ["93.184.215.14", "127.0.0.1"]
+        asked: list[str] = []
+
+        def lookup(host: str, port: int, *args: Any, **kwargs: Any) -> list[Any]:
+            asked.append(host)
+            address = answers[min(len(asked), 2) - 1]
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+        monkeypatch.setattr(outbound, "_lookup", lookup)
+        answer = send(f"workflows://rebind.example:9/{WORKFLOW}/sig", "title\ntext")
+        assert answer.error == "127.0.0.1 is not a public address."
+        assert asked == ["rebind.example"] * 2
 
     def test_nothing_of_an_address_gets_into_the_log(self, capsys, monkeypatch):
         heard: list[str] = []
@@ -193,6 +211,50 @@ class TestTeams:
     def test_an_unknown_name(self):
         answer = send(f"workflows://nowhere.invalid/{WORKFLOW}/signature", "title\ntext")
         assert answer.error == "No connection: the name cannot be resolved."
+
+
+# Slack and Discord: to their own hosts, for which a server of ours stands in
+
+
+class TestChats:
+    @pytest.fixture(
+        params=[
+            (SLACK, "slack", "webhook_url", "Slack"),
+            (DISCORD, "discord", "notify_url", "Discord"),
+        ],
+        ids=["Slack", "Discord"],
+    )
+    def chat(self, request, httpserver, monkeypatch):
+        url, module, attribute, name = request.param
+        plugin = type(notifying._plugin(url))
+        assert plugin.__module__.endswith(module)
+        monkeypatch.setattr(plugin, attribute, httpserver.url_for("/chat"))
+        return url, name
+
+    def test_what_arrives(self, httpserver, chat):
+        url, _ = chat
+        said: list[str] = []
+
+        def take(request: Request) -> Response:
+            said.append(request.get_data(as_text=True))
+            return Response("ok")
+
+        httpserver.expect_request(re.compile("/chat/.*"), method="POST").respond_with_handler(take)
+        answer = send(url, "Could not move: nightly\nBy ada in Acme.")
+        assert answer.delivered, answer
+        assert "Could not move: nightly" in said[0] and "By ada in Acme" in said[0]
+
+    def test_a_refusal_is_told(self, httpserver, chat):
+        url, name = chat
+        httpserver.expect_request(re.compile("/chat/.*")).respond_with_data("no", status=404)
+        answer = send(url, "title\ntext")
+        assert (answer.error, answer.status) == (f"{name} answered 404.", 404)
+
+    def test_their_hosts_are_checked_too(self, httpserver, chat, settings):
+        settings.OUTBOUND_ALLOW_PRIVATE = False
+        answer = send(chat[0], "title\ntext")
+        assert "is not a public address" in answer.error
+        assert httpserver.log == []
 
 
 # Mail
