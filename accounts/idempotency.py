@@ -27,7 +27,7 @@ from accounts.models import IdempotencyKey
 from accounts.permissions import actor_of
 from config.base.problems import Answered, Conflict, of_api
 from config.base.redaction import keyed_hash
-from config.base.secrets import decrypt, encrypt
+from config.base.secrets import Unreadable
 
 log = structlog.get_logger(__name__)
 HEADER, REPLAYED = "Idempotency-Key", "Idempotency-Replayed"
@@ -111,7 +111,10 @@ class Once:
         if found.had_secret:
             text = "The first answer held a secret, which is shown once. It was made: look for it."
             return Conflict(text, "SecretAlreadyShown")
-        response = HttpResponse(decrypt(found.answer).encode("latin-1"), status=found.status)
+        if isinstance(found.answer, Unreadable):
+            text = "The first request was carried out. Its answer was stored with a key that is "
+            return Conflict(text + "gone: look at what there is.", "OutcomeUnknown")
+        response = HttpResponse(found.answer.encode("latin-1"), status=found.status)
         del response.headers["Content-Type"]
         for name, value in {**found.headers, REPLAYED: "true"}.items():
             response.headers[name] = value
@@ -130,7 +133,7 @@ class Once:
             mine.update(
                 status=response.status_code,
                 had_secret=had_secret,
-                answer="" if had_secret else encrypt(response.content.decode("latin-1")),
+                answer="" if had_secret else response.content.decode("latin-1"),
                 headers={n: response.headers[n] for n in HEADERS if n in response.headers},
             )
         except DatabaseError:  # then the outcome is unknown to whoever asks again

@@ -135,7 +135,7 @@ def _people(passwords: dict[str, str]) -> Organization:
         user = User.objects.create_user(name, email_of(name), passwords[name])
         activity.record(ACTOR, "user.created", user, None)
         membership = Membership.objects.create(user=user, organization=organization, role=role)
-        activity.record(ACTOR, "membership.created", membership, organization.pk)
+        activity.record(ACTOR, "member.added", membership, organization.pk)
     return organization
 
 

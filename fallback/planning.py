@@ -12,7 +12,7 @@ from django.db.models import Count
 from django.utils import timezone
 
 from accounts import activity
-from accounts.models import Activity
+from accounts.models import Activity, Organization
 from config.base import live
 from config.base.actor import Actor
 from config.base.redaction import keyed_hash
@@ -192,6 +192,10 @@ def write(source: "Source", plans: list[Plan], sweep: Sweep, actor: Actor) -> No
     """Write the moves, a few hundred a transaction, so that a crash keeps what was planned."""
     for chunk in _chunks(plans):
         with transaction.atomic():
+            # Held until the moves are in, so that nobody deletes it beneath them.
+            alive = Organization.objects.alive().select_for_update(no_key=True)
+            if not alive.filter(pk=sweep.organization_id):
+                return
             relocations = _relocations(source, chunk)
             chunk = [plan for plan in chunk if _fits(source, plan, relocations)]
             moves = [_move(source, plan, relocations[_key(source, plan)], sweep) for plan in chunk]

@@ -15,6 +15,7 @@ from django.utils.module_loading import import_string
 
 from accounts.models.people import NAME, Organization, User
 from config.base.actor import Actor
+from config.base.secrets import CredentialField
 
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
@@ -134,7 +135,7 @@ class IdempotencyKey(models.Model):
     # Null while the first request is under way; a process that died leaves it so.
     status = models.PositiveSmallIntegerField(null=True)
     headers = models.JSONField(default=dict)
-    answer = models.TextField(blank=True)
+    answer = CredentialField(blank=True)
     had_secret = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now)
 

@@ -13,7 +13,8 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from accounts.models import Activity, Organization
+from accounts import webhooks
+from accounts.models import Activity, Organization, Webhook
 from config.base import verbs
 from config.base.tones import Look
 from config.templatetags.ui import icon
@@ -26,6 +27,7 @@ PAGES = {
     "connection": "connection",
     "sweep": "sweep",
     "organization": "organization",
+    "webhook": "webhook",
 }
 MOST_CHANGES, LONGEST = 8, 80
 FEED = 10
@@ -82,7 +84,10 @@ def _visible(context: Mapping[str, Any], kind: str, keys: set[str]) -> set[str]:
     model: Any = next((one for one in apps.get_models() if one._meta.model_name == kind), None)
     if model is None:
         return set()
-    rows = model.objects.visible_to(context["request"].actor)
+    actor = context["request"].actor
+    rows = model.objects.visible_to(actor)
+    if model is Webhook:  # members see that there are some, and not where they lead
+        rows = webhooks.readable(rows, actor)
     return {str(pk) for pk in rows.filter(pk__in=keys).values_list("pk", flat=True)}
 
 

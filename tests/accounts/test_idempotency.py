@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, transaction
+from cryptography.fernet import Fernet
+from django.db import DatabaseError, connection, transaction
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
@@ -56,6 +57,14 @@ class TestAgain:
         assert (REPLAYED in first.headers, again.headers[REPLAYED]) == (False, "true")
         assert Sweep.objects.count() == 1
         assert caller.post("sweeps", {}, **{HEADER: "other"}).json()["id"] != first.json()["id"]
+
+    def test_an_answer_whose_key_is_gone_is_not_given_and_nothing_is_done(
+        self, caller, remote, settings
+    ):
+        caller.post("sweeps", {}, **KEY)
+        settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+        problem(caller.post("sweeps", {}, **KEY), 409, "OutcomeUnknown")
+        assert Sweep.objects.count() == 1
 
     def test_its_time_is_the_first_answers_its_request_id_is_new(self, caller, remote):
         first = caller.post("pauses", pausing(remote), **KEY, **{"X-Request-ID": "one"})
@@ -169,11 +178,11 @@ class TestUnderWay:
         assert Sweep.objects.count() == 1
 
     def test_so_it_is_where_the_answer_could_not_be_kept(self, caller, remote, monkeypatch):
-        def away(*_: Any) -> str:
+        def away(*_: Any) -> bool:
             raise DatabaseError
 
         with monkeypatch.context() as patch:
-            patch.setattr(idempotency, "encrypt", away)
+            patch.setattr(idempotency, "kept", away)
             assert caller.post("sweeps", {}, **KEY).status_code == 202
         problem(caller.post("sweeps", {}, **KEY), 409, "RequestInProgress")
 
@@ -222,7 +231,11 @@ class TestSecrets:
     def test_the_row_tells_neither_body_nor_path_nor_answer(self, caller, remote):
         caller.post("pauses", pausing(remote, "hunter2"), **KEY)
         caller.post(f"connections/{remote.pk}/enable", {}, **KEY)
-        for row in IdempotencyKey.objects.values():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT * FROM accounts_idempotencykey")
+            rows = cursor.fetchall()
+        assert len(rows) == 2
+        for row in rows:
             told = json.dumps(row, default=str)
             assert "hunter2" not in told and str(remote.pk) not in told
         paths = IdempotencyKey.objects.order_by("id").values_list("path", flat=True)

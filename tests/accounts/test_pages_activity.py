@@ -15,6 +15,7 @@ from accounts.models import Activity
 from config.base.actor import Actor
 from fallback import configuring, pausing
 from fallback.models import FallbackConfig
+from tests.accounts.webhooking import make
 from tests.factories import MembershipFactory, OrganizationFactory
 from tests.fallback.factories import FallbackConfigFactory
 from tests.fallback.pages import Acme, text_of
@@ -168,6 +169,14 @@ class TestRows:
         page = client.get("/activity/").content.decode()
         assert f'href="{address}"' not in page
         assert f'href="{reverse("config", args=[acme.config.pk])}"' in page
+
+    @pytest.mark.parametrize("page", ["/activity/", "/"])
+    def test_a_webhook_is_a_link_for_those_who_may_open_it(self, acme, page):
+        webhook = make(acme.organization, "https://example.org/hook")
+        note(acme, "webhook.paused", webhook)
+        link = f'href="{reverse("webhook", args=[webhook.pk])}"'
+        assert link in acme.client("admin").get(page).content.decode()
+        assert link not in acme.client("member").get(page).content.decode()
 
 
 class TestFeeds:

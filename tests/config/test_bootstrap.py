@@ -37,7 +37,7 @@ def test_it_makes_owner_organization_and_membership():
     assert list(Activity.objects.order_by("pk").values_list("actor_name", "verb")) == [
         ("bootstrap", "user.created"),
         ("bootstrap", "organization.created"),
-        ("bootstrap", "membership.created"),
+        ("bootstrap", "member.added"),
     ]
     assert "No connection" in out
     assert PASSWORD not in out
@@ -90,7 +90,7 @@ def test_an_existing_person_becomes_the_owner_and_keeps_the_password():
     assert after.password == user.password
     assert Membership.objects.get().role == Role.OWNER
     verbs = set(Activity.objects.values_list("verb", flat=True))
-    assert verbs == {"user.promoted", "membership.changed"}
+    assert verbs == {"user.promoted", "member.changed"}
 
 
 def test_a_taken_user_name_gets_a_number():

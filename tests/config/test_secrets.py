@@ -150,6 +150,7 @@ class TestRotation:
     def test_every_encrypted_field_is_found(self):
         found = {f"{model._meta.label}.{name}" for model, name in encrypted.encrypted_fields()}
         assert {"fallback.Connection.token", "fallback.Relocation.manifest"} <= found
+        assert "accounts.IdempotencyKey.answer" in found
 
 
 class TestMasking:

@@ -11,9 +11,10 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from pytest_django import Settings
 
+from accounts import belonging
 from accounts.models import Activity, Organization
 from config.base.actor import Actor
-from fallback import configuring, tasks
+from fallback import configuring, planning, tasks
 from fallback.models import (
     Connection,
     Destination,
@@ -273,3 +274,18 @@ def test_the_tick_says_once_why_it_does_nothing(
     settings.JOB_FALLBACK_ENABLED = True
     tasks.sweep_organization(str(config.connection.organization_id))
     assert Move.objects.filter(state=MoveState.PLANNED, by_person=False).count() == 6
+
+
+def test_an_organization_deleted_while_its_runs_were_looked_at(
+    config: FallbackConfig, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no open moves when it is deleted, and gets none afterwards."""
+    write = planning.write
+
+    def later(*arguments: Any) -> None:
+        belonging.delete(organization, ADA, organization.name)
+        write(*arguments)
+
+    monkeypatch.setattr(planning, "write", later)
+    sweep(organization, ADA)
+    assert not Move.objects.exists()

@@ -102,7 +102,7 @@ class Command(BaseCommand):
         if before == Role.OWNER:
             return
         Membership.objects.filter(pk=membership.pk).update(role=Role.OWNER)
-        verb = "membership.created" if created else "membership.changed"
+        verb = "member.added" if created else "member.changed"
         change = {"role": [before, Role.OWNER.value]}
         activity.record(ACTOR, verb, membership, organization.pk, change)
 
