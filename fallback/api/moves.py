@@ -17,6 +17,7 @@ from fallback import moving, sweep
 from fallback.api.bodies import ReasonBody, SweepBody
 from fallback.filters import MoveFilters, SweepFilters
 from fallback.models import Connection, Move, Sweep
+from fallback.models.move import SEARCHED
 from fallback.serializers import MoveShown, MoveWithSteps, SweepShown, SweepWithSources
 from fallback.tasks import drive_tick, run_requested_sweeps
 
@@ -29,13 +30,7 @@ class Moves(Endpoint):
     verbs: ClassVar = {"retry": "move.retry", "cancel": "move.cancel"}
     problems: ClassVar = {"retry": (409,), "cancel": (409,)}
     filters = MoveFilters
-    search_fields = (
-        "job_name",
-        "source_run_name",
-        "destination_run_name",
-        "destination_workspace_fqn",
-        "reason",
-    )
+    search_fields = SEARCHED
     ordering_fields: ClassVar = {
         name: name
         for name in ("created_at", "updated_at", "finished_at", "state", "reason", "job_name")

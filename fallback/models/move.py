@@ -55,6 +55,15 @@ for _state in DRIVEN:
     NEXT[_state] |= {S.NEEDS_ATTENTION}
 
 
+SEARCHED = (
+    "job_name",
+    "source_run_name",
+    "destination_run_name",
+    "destination_workspace_fqn",
+    "reason",
+)
+
+
 class Relocation(Leased):
     """A version of a source job as a deployment at a destination; its runs' moves share it."""
 
@@ -136,7 +145,10 @@ class Move(Leased):
     """One stuck run's way. Keeps a snapshot of all that it needs: its config may go."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    organization = models.ForeignKey(Organization, models.PROTECT, related_name="moves")
+    # Without an index of its own: others begin with it.
+    organization = models.ForeignKey(
+        Organization, models.PROTECT, related_name="moves", db_index=False
+    )
     # Null once the connection was deleted; then the move has ended.
     connection = models.ForeignKey(
         Connection, models.SET_NULL, null=True, blank=True, related_name="moves"
@@ -243,8 +255,12 @@ class Move(Leased):
                 condition=Q(next_attempt_at__isnull=False),
                 name="move_due",
             ),
-            # Lists of an organization, newest first, perhaps in one state.
-            models.Index(fields=["organization", "-created_at", "-id"], name="move_latest"),
+            # Lists of an organization, newest first; behind that what people search in, so that
+            # a search of 100,000 moves does not read their wide rows.
+            models.Index(
+                fields=["organization", "-created_at", "-id", *SEARCHED], name="move_latest"
+            ),
+            models.Index(fields=["organization", "-updated_at", "-id"], name="move_changed"),
             models.Index(fields=["-created_at", "-id"], name="move_latest_of_all"),
             models.Index(fields=["organization", "state", "-created_at"], name="move_by_state"),
             models.Index(fields=["organization", "job_name", "-created_at"], name="move_by_job"),

@@ -14,7 +14,7 @@ from accounts.scope import PageRequest, deed, must, page
 from config.base.problems import Conflict
 from fallback import moving, outlook, telling
 from fallback.models import Connection, FallbackConfig, Move, MoveState
-from fallback.models.move import CLOSED, DRIVEN
+from fallback.models.move import CLOSED, DRIVEN, SEARCHED
 
 S = MoveState
 GROUPS: dict[str, list[str]] = {
@@ -92,12 +92,8 @@ def _filtered(found: QuerySet[Move], chosen: dict[str, str]) -> QuerySet[Move]:
     if chosen["reason"]:
         found = found.filter(reason=chosen["reason"])
     if text := chosen["search"]:
-        found = found.filter(
-            Q(job_name__icontains=text)
-            | Q(source_run_name__icontains=text)
-            | Q(destination_run_name__icontains=text)
-            | Q(destination_workspace_fqn__icontains=text)
-        )
+        terms = ((f"{name}__icontains", text) for name in SEARCHED)
+        found = found.filter(Q(*terms, _connector=Q.OR))
     return found
 
 
