@@ -110,19 +110,11 @@ LOOKS: dict[str, dict[str, Look]] = {
     },
 }
 
-# Reason chips: what waits for somebody, what is off course, what is broken.
+# Reason chips that have a tone: what waits for somebody, what is off course, what is broken.
 REASONS = {
-    **dict.fromkeys(("AnswerLost", "Held", "NeedsRepair", "Paused"), _PERSON),
-    **dict.fromkeys(
-        ("WaitingForQuota", "ClusterCordoned", "Capped", "DestinationFull", "ClockSkew"), _WARN
-    ),
-    **dict.fromkeys(
-        (
-            *("ExceedsMaxQuota", "Rejected", "Unauthorized", "Unreachable", "InternalError"),
-            *("CreateRejected", "TriggerRejected", "RolloutFailed", "RolloutTimedOut"),
-        ),
-        _BAD,
-    ),
+    **dict.fromkeys(("AnswerLost", "Held"), _PERSON),
+    **dict.fromkeys(("WaitingForQuota", "ClusterCordoned"), _WARN),
+    "ExceedsMaxQuota": _BAD,
 }
 
 

@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.utils import timezone
 
 from accounts.models import Activity
-from accounts.scope import PageRequest, page, where_may
+from accounts.scope import PageRequest, may_somewhere, page, where_may
 from config.base.actor import Actor
 from fallback import outlook
 from fallback.models import Connection, Move, MoveState, Sweep
@@ -27,6 +27,7 @@ NEWS = 12
 def overview(request: PageRequest) -> HttpResponse:
     context = _standing(request)
     context["pause_scopes"] = scopes(request)
+    context["may_connect"] = may_somewhere(request.reader, "connection.write")
     context["sweep_organizations"] = where_may(request.reader, "sweep.run")
     return render(request, "fallback/overview.html", context)
 

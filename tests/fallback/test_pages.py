@@ -166,6 +166,19 @@ class TestWho:
         assert response.headers["HX-Redirect"] == "/sign-in/?next=/moves/"
 
 
+class TestNothingYet:
+    """Before the first connection the one thing to do is to create it, for those who may."""
+
+    @pytest.mark.parametrize(("role", "may"), [("viewer", False), ("admin", True)])
+    def test_the_overview(self, role, may):
+        membership = MembershipFactory.create(role=role)
+        client = Client()
+        client.force_login(membership.user)
+        page = client.get("/").content.decode()
+        assert ("Create connection" in page) is may
+        assert "Sweep now" not in page and "Pause fallback" not in page
+
+
 class TestOrganizations:
     def test_the_session_remembers_which_one_is_shown(self, acme):
         other = MoveFactory.create(job_name="other-job")
