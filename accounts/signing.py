@@ -17,6 +17,7 @@ from accounts.models import User
 from accounts.throttling import Attempt
 from config.base import showing
 from config.base.actor import Actor
+from config.base.forms import Worded
 
 
 def attempt_of(name: str, request: HttpRequest) -> Attempt:
@@ -37,7 +38,7 @@ def check(name: str, password: str, request: HttpRequest) -> User | None:
     return user
 
 
-class Guarded(AuthenticationForm):
+class Guarded(Worded, AuthenticationForm):
     """A form that signs in. One attempt too many is answered with 429, by the middleware."""
 
     def clean(self) -> Any:

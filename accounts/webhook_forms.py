@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from django import forms
-from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.core.exceptions import ValidationError
 
 from accounts import webhooks
 from accounts.models import Organization, Webhook
 from config.base import verbs
 from config.base.actor import Actor
+from config.base.forms import PageForm
 from config.base.problems import Conflict
 
 ALL, REFUSED = "*", "refused.*"
@@ -51,7 +52,7 @@ def known_events() -> set[str]:
     return {ALL, REFUSED, *verbs.VERBS} | wholes
 
 
-class WebhookForm(forms.Form):
+class WebhookForm(PageForm):
     """What is written. An address holds secrets: left empty, the stored one stays."""
 
     kind = forms.ChoiceField(choices=[(kind, name) for kind, (name, _) in KINDS.items()])
@@ -107,17 +108,6 @@ class WebhookForm(forms.Form):
     def picked_kind(self) -> str:
         return str(self["kind"].value() or Webhook.Kind.WEBHOOK)
 
-    def describe(self) -> None:
-        """Say at each field, to screen readers, too, what belongs to it; once errors are known."""
-        for name in ("name", "url", "globs"):
-            field = self.fields[name]
-            described = [f"id_{name}_helptext"] if field.help_text else []
-            if self.is_bound and name in self.errors:
-                field.widget.attrs["aria-invalid"] = "true"
-                described.append(f"id_{name}_error")
-            if described:
-                field.widget.attrs["aria-describedby"] = " ".join(described)
-
     def create(self, actor: Actor, organization: Organization) -> tuple[Webhook, str] | None:
         """The new one and its secret, or None: then the form says why not."""
         if not self.is_valid():
@@ -156,6 +146,4 @@ class WebhookForm(forms.Form):
         if isinstance(error, Conflict):
             self.add_error("name", str(error))
             return
-        for name, texts in error.message_dict.items():
-            known = name if name in self.fields and name != NON_FIELD_ERRORS else None
-            self.add_error("globs" if name == "events" else known, texts)
+        self.blame(error, events="globs")

@@ -16,31 +16,13 @@ from accounts.models import Activity, Membership, User
 from accounts.scope import PageRequest, deed, page, signed_in
 from accounts.signing import too_many
 from accounts.throttling import TooMany
+from config.base.forms import PageForm
 from config.base.problems import Conflict
 
 SHOWN = 10  # activities
 
 
-class OwnForm(forms.Form):
-    """Says at each field what is wrong with it, to screen readers, too."""
-
-    def describe(self) -> None:
-        """To be called once errors are known."""
-        for name, field in self.fields.items():
-            described = [f"id_{name}_helptext"] if field.help_text else []
-            if self.is_bound and name in self.errors:
-                field.widget.attrs["aria-invalid"] = "true"
-                described.append(f"id_{name}_error")
-            if described:
-                field.widget.attrs["aria-describedby"] = " ".join(described)
-
-    def blame(self, error: ValidationError) -> None:
-        """Show a verb's error at the fields that it names."""
-        for name, texts in error.message_dict.items():
-            self.add_error(name if name in self.fields else None, texts)
-
-
-class AccountForm(OwnForm):
+class AccountForm(PageForm):
     username = forms.CharField(
         label="User name",
         max_length=64,
@@ -60,7 +42,7 @@ def password_field(label: str, kind: str, help_text: str = "") -> forms.CharFiel
     )
 
 
-class NewPasswordForm(OwnForm):
+class NewPasswordForm(PageForm):
     new_password = password_field("New password", "new-password", "8 characters or more.")
     repeated = password_field("New password again", "new-password")
 

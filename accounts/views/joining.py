@@ -22,14 +22,15 @@ from accounts.renaming import Taken
 from accounts.roles import MEANINGS, Role
 from accounts.scope import PageRequest
 from accounts.throttling import Attempt
-from accounts.views.account import OwnForm, password_field
+from accounts.views.account import password_field
 from config.base import showing
+from config.base.forms import PageForm
 from config.base.problems import Conflict
 
 BACKEND = "accounts.backends.EmailOrUsernameBackend"
 
 
-class SignUpForm(OwnForm):
+class SignUpForm(PageForm):
     email = forms.EmailField(
         max_length=254, widget=forms.EmailInput({"autocomplete": "email", "autofocus": True})
     )

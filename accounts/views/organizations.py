@@ -17,13 +17,13 @@ from accounts.listing import page_of
 from accounts.models import Invite, Membership, Organization
 from accounts.roles import Role
 from accounts.scope import PageRequest, Refused, deed, must, page, signed_in
-from accounts.views.account import OwnForm
+from config.base.forms import PageForm
 from config.base.problems import Conflict
 
 MOST_INVITES = 100  # that a page shows
 
 
-class OrganizationForm(OwnForm):
+class OrganizationForm(PageForm):
     name = forms.CharField(
         max_length=100,
         help_text="Everybody in it sees this name. It can be changed.",

@@ -19,6 +19,7 @@ from accounts.scope import PageRequest
 from accounts.signing import Guarded, too_many
 from accounts.throttling import Attempt
 from accounts.views.account import NewPasswordForm
+from config.base.forms import Worded
 from config.base.problems import Conflict
 
 SECONDS_SIGNED_IN = 14 * 24 * 60 * 60
@@ -52,7 +53,7 @@ class SignOut(auth_views.LogoutView):
     """POST only, as Django has it."""
 
 
-class ForgottenForm(PasswordResetForm):
+class ForgottenForm(Worded, PasswordResetForm):
     def send_mail(self, *args: Any, **options: Any) -> None:
         mail = super().send_mail
         mailing.send(lambda: mail(*args, **options))

@@ -18,14 +18,15 @@ from accounts import tokens
 from accounts.listing import page_of
 from accounts.models import NAME, ApiToken, Organization
 from accounts.scope import PageRequest, deed, page, signed_in
-from accounts.views.account import OwnForm, me
+from accounts.views.account import me
+from config.base.forms import PageForm
 from config.base.problems import Conflict
 
 STATES = {"": "All states", "usable": "Usable", "expired": "Expired", "revoked": "Revoked"}
 ENDS = {"7": "7 days", "30": "30 days", "90": "90 days", "365": "1 year", "": "Never"}
 
 
-class TokenForm(OwnForm):
+class TokenForm(PageForm):
     name = forms.CharField(
         max_length=100,
         validators=[NAME],

@@ -9,6 +9,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
+from config.base.forms import PageForm
 from fallback import external, picking
 from fallback.match import OPTIONAL_STATUSES, STUCK_STATUSES
 from fallback.models import Connection, Destination, FallbackConfig, Mode, PurgeMode
@@ -25,6 +26,7 @@ PROMISES = {
     PurgeMode.GRACEFULLY: "Terminated once the new run is RUNNING.",
     PurgeMode.NEVER: "Left alone. You clean up.",
 }
+MINUTES = {"required": "Enter a number of minutes."}
 MODES = [Mode.OBSERVE, Mode.APPROVE, Mode.AUTO]
 SOURCE = ("source_cluster_id", "source_workspace_id", "source_job_id")
 PLAIN = (
@@ -50,11 +52,11 @@ class Place:
         return {self.workspace_id: self.name}
 
 
-class ConfigForm(forms.Form):
+class ConfigForm(PageForm):
     """The plain fields. Source and destinations are read beside it: their choices are remote."""
 
     stuck_threshold_minutes = forms.IntegerField(
-        label="Stuck after", min_value=1, max_value=LONGEST_THRESHOLD
+        label="Stuck after", min_value=1, max_value=LONGEST_THRESHOLD, error_messages=MINUTES
     )
     statuses = forms.MultipleChoiceField(
         label="In status",
@@ -66,7 +68,7 @@ class ConfigForm(forms.Form):
     enabled = forms.BooleanField(required=False)
     max_hops = forms.IntegerField(label="Moves of one job", min_value=1, max_value=20)
     cooldown_minutes = forms.IntegerField(
-        label="Rest between them", min_value=0, max_value=LONGEST_THRESHOLD
+        label="Rest between them", min_value=0, max_value=LONGEST_THRESHOLD, error_messages=MINUTES
     )
 
     def clean(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.db.models import Case, Count, QuerySet, Value, When
 from django.http import HttpResponse
@@ -27,6 +27,7 @@ from accounts.scope import (
     signed_in,
     where_may,
 )
+from config.base.forms import PageForm
 from config.base.problems import Conflict
 from config.base.secrets import Undecryptable
 from fallback import connecting, external
@@ -36,7 +37,7 @@ from fallback.views.pauses import resumable
 LOST_KEY = "Its stored token cannot be read with the keys of this installation. Rotate it."
 
 
-class ConnectionForm(forms.Form):
+class ConnectionForm(PageForm):
     """What is written; a token is never shown again, so an empty one keeps what is stored."""
 
     name = forms.CharField(max_length=100)
@@ -65,13 +66,7 @@ class ConnectionForm(forms.Form):
                 del self.fields[name]
         elif not connection._state.adding:
             del self.fields["token"]  # rotated apart
-        for name, field in self.fields.items():
-            described = [f"id_{name}_helptext"] if field.help_text else []
-            if self.is_bound and name in self.errors:
-                field.widget.attrs["aria-invalid"] = "true"
-                described.append(f"id_{name}_error")
-            if described:
-                field.widget.attrs["aria-describedby"] = " ".join(described)
+        self.describe()
 
     def save(self, actor: Any, reason: str) -> bool:
         """Whether it is saved; otherwise the form says why not."""
@@ -82,9 +77,7 @@ class ConnectionForm(forms.Form):
         try:
             connecting.save(self.connection, actor, reason)
         except ValidationError as error:
-            for name, texts in error.message_dict.items():
-                known = name if name in self.fields and name != NON_FIELD_ERRORS else None
-                self.add_error(known, texts)
+            self.blame(error)
             return False
         except Conflict as error:
             self.add_error("base_url" if "base_url" in self.fields else None, str(error))

@@ -43,7 +43,7 @@ class TestSigningUp:
             ({"username": "white space"}, "username", "Use letters"),
             ({"password": "12345678"}, "password", "too common"),
             ({"email": "nobody"}, "email", "valid email"),
-            ({"email": ""}, "email", "required"),
+            ({"email": ""}, "email", "Enter the email."),
         ],
     )
     def test_a_mistake_is_shown_at_its_field(self, changes, field, words):

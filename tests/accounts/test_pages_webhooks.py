@@ -143,14 +143,14 @@ class TestCreating:
     @pytest.mark.parametrize(
         ("wrong", "sentence"),
         [
-            ({"name": ""}, "This field is required."),
+            ({"name": ""}, "Enter the name."),
             ({"name": "OPS"}, "The organization has a webhook or notification of this name."),
             ({"url": "ftp://x"}, "The URL must begin with"),
             ({"kind": "notification"}, "The address must begin with one of"),
             ({"events": []}, "Choose at least one event"),
-            ({"events": ["nonsense"]}, "nonsense is not one of the available choices"),
+            ({"events": ["nonsense"]}, "“nonsense” is not offered"),
             ({"globs": "Move!"}, "is no event"),
-            ({"kind": "pigeon"}, "pigeon is not one of the available choices"),
+            ({"kind": "pigeon"}, "“pigeon” is not offered"),
         ],
     )
     def test_what_is_wrong_is_said_and_what_was_entered_stays(self, home, wrong, sentence):

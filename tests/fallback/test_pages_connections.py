@@ -38,7 +38,7 @@ def test_create(acme):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"name": ""}, "This field is required."),
+        ({"name": ""}, "Enter the name."),
         ({"name": "ACME plane"}, "The organization has a connection of this name."),
         ({"base_url": "ftp://x"}, "The URL must begin with"),
         ({"base_url": "https://a:b@x"}, "Leave user name and password out"),
