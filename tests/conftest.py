@@ -1,9 +1,17 @@
 """What every test shares. tests/environment.py has already set the environment."""
 
+import asyncio
+from collections.abc import Iterator
+
 import pytest
+from asgiref.sync import sync_to_async
+from channels import layers
 from django.conf import settings
+from django.db import connections
+from django.test import override_settings
 
 from accounts.models import Membership, Organization, User
+from config.base import live
 from tests import needs
 from tests.factories import MembershipFactory, OrganizationFactory, UserFactory
 
@@ -28,3 +36,16 @@ def user(db: None) -> User:
 @pytest.fixture
 def owner(organization: Organization) -> Membership:
     return MembershipFactory.create(organization=organization, role="owner")
+
+
+@pytest.fixture
+def bells(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """For sockets: a channel layer in memory, and no thread's connection left behind."""
+    monkeypatch.setattr(live, "_away_until", 0.0)  # an earlier test may have found no broker
+    memory = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    with override_settings(CHANNEL_LAYERS=memory):
+        layers.channel_layers.backends = {}
+        yield
+    layers.channel_layers.backends = {}
+    # Consumers ask the database in a thread of its own, whose connection would outlive the tests.
+    asyncio.run(sync_to_async(connections.close_all)())

@@ -61,3 +61,11 @@ class ConnectionFactory(DjangoModelFactory[Connection]):
 def issue_token(user: User, **options: Any) -> tuple[ApiToken, str]:
     """A token and its secret."""
     return ApiToken.objects.issue(user, "test", **options)
+
+
+def alike(factory: Any, *names: str) -> None:
+    """Two rows, then the second like the first in `names`, but for case: not allowed."""
+    first, second = factory.create(), factory.create()
+    values = {name: getattr(first, name) for name in names}
+    upper = {n: v.upper() if isinstance(v, str) else v for n, v in values.items()}
+    type(first)._default_manager.filter(pk=second.pk).update(**upper)

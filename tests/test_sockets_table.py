@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from accounts.models import ApiToken, User
 from config.asgi import sockets
-from tests.config.test_sockets import ORIGIN, Ear, cookie_of, layer, run  # noqa: F401
+from tests.config.test_sockets import ORIGIN, Ear, cookie_of, run
 from tests.factories import MembershipFactory, UserFactory, issue_token
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("bells")]
 # A stranger owns another organization; of the last three each once could.
 WHO = (
     *("anonymous", "stranger", "viewer", "member", "admin", "owner", "read-only", "superuser"),

@@ -15,21 +15,12 @@ from accounts.models import (
     Invite,
     Membership,
     Organization,
-    User,
     Webhook,
 )
 from tests.calling import NOBODYS
-from tests.factories import MembershipFactory, OrganizationFactory, UserFactory
+from tests.factories import MembershipFactory, OrganizationFactory, UserFactory, alike
 
 pytestmark = pytest.mark.django_db
-
-
-def _alike(model: type[Model], factory: Any, *names: str) -> None:
-    """Two rows, then the second like the first in `names`, but for case."""
-    first, second = factory.create(), factory.create()
-    values = {name: getattr(first, name) for name in names}
-    upper = {n: v.upper() if isinstance(v, str) else v for n, v in values.items()}
-    model._default_manager.filter(pk=second.pk).update(**upper)
 
 
 def _twice(model: type[Model], **fields: Any) -> None:
@@ -55,16 +46,14 @@ def _webhook(name: str, organization: Organization | None = None) -> Webhook:
 
 KEY = {"caller": NOBODYS, "method": "POST", "path": "/api/x", "key": "k", "body_digest": "d"}
 WRONG: dict[str, list[Callable[[], object]]] = {
-    "membership_once": [
-        lambda: _alike(Membership, MembershipFactory, "user_id", "organization_id")
-    ],
+    "membership_once": [lambda: alike(MembershipFactory, "user_id", "organization_id")],
     "membership_role_known": [
         lambda: MembershipFactory.create(role="emperor"),
         lambda: MembershipFactory.create() and Membership.objects.update(role=""),
     ],
-    "organization_name": [lambda: _alike(Organization, OrganizationFactory, "name")],
-    "user_email": [lambda: _alike(User, UserFactory, "email")],
-    "user_username": [lambda: _alike(User, UserFactory, "username")],
+    "organization_name": [lambda: alike(OrganizationFactory, "name")],
+    "user_email": [lambda: alike(UserFactory, "email")],
+    "user_username": [lambda: alike(UserFactory, "username")],
     "activity_position_once": [lambda: _twice(Activity, organization_id=NOBODYS, position=1)],
     "activity_position_once_of_none": [lambda: _twice(Activity, position=1)],
     "idempotency_key_once": [lambda: _twice(IdempotencyKey, **KEY)],

@@ -11,11 +11,9 @@ from typing import Any
 import pytest
 import time_machine
 from asgiref.sync import sync_to_async
-from channels.layers import channel_layers
 from channels.testing import WebsocketCommunicator
 from cryptography.fernet import Fernet
 from django.conf import settings as django_settings
-from django.db import connections
 from django.test import Client, RequestFactory, override_settings
 from django.utils import timezone
 
@@ -23,7 +21,7 @@ from accounts import agents, deactivating, sessions, tokens
 from accounts.middleware import address_of
 from accounts.models import Activity, ApiToken, Session, User
 from config.asgi import application
-from config.base import addresses, live
+from config.base import addresses
 from config.base.problems import Conflict
 from tests.accounts.browsing import signed_in
 from tests.administering import act, as_superuser
@@ -231,19 +229,10 @@ class TestDeactivated:
         assert not User.objects.get(pk=ada.pk).is_active
 
 
+@pytest.mark.usefixtures("bells")
 @pytest.mark.django_db(transaction=True)
 class TestSockets:
     """Open ones are told at once; nothing here waits for the look of every minute."""
-
-    @pytest.fixture(autouse=True)
-    def layer(self, monkeypatch):
-        monkeypatch.setattr(live, "_away_until", 0.0)  # an earlier test may have found no broker
-        memory = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
-        with override_settings(CHANNEL_LAYERS=memory):
-            channel_layers.backends = {}
-            yield
-        channel_layers.backends = {}
-        asyncio.run(sync_to_async(connections.close_all)())
 
     def closing(self, headers: list[tuple[bytes, bytes]], do: Callable[[], object]) -> int:
         """The code with which an open socket is closed when `do` has been done."""

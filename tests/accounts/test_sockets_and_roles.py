@@ -5,11 +5,11 @@ from asgiref.sync import sync_to_async
 
 from accounts import belonging, joining, sockets
 from accounts.models import Organization
-from tests.config.test_sockets import ORIGIN, Ear, cookie_of, layer, quick, ring, run, settled
+from tests.config.test_sockets import ORIGIN, Ear, cookie_of, quick, ring, run, settled
 from tests.factories import InviteFactory, MembershipFactory, UserFactory
 
-pytestmark = pytest.mark.django_db(transaction=True)
-__all__ = ["layer", "quick"]  # fixtures
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("bells")]
+__all__ = ["quick"]  # a fixture
 
 
 @pytest.fixture(autouse=True)

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from channels.layers import channel_layers, get_channel_layer
+from channels.layers import get_channel_layer
 from channels.testing import WebsocketCommunicator
 from django.conf import settings as django_settings
-from django.db import connections
-from django.test import Client, override_settings
+from django.test import Client
 from django.utils import timezone
 from redis.exceptions import ConnectionError as RedisAway
 
@@ -21,21 +20,9 @@ from config.asgi import application
 from config.base import live
 from tests.factories import MembershipFactory, OrganizationFactory, UserFactory, issue_token
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("bells")]
 ORIGIN = (b"origin", b"http://testserver")
 HOST = (b"host", b"testserver")
-
-
-@pytest.fixture(autouse=True)
-def layer(monkeypatch):
-    monkeypatch.setattr(live, "_away_until", 0.0)  # an earlier test may have found no broker
-    memory = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
-    with override_settings(CHANNEL_LAYERS=memory):
-        channel_layers.backends = {}
-        yield
-    channel_layers.backends = {}
-    # Consumers ask the database in a thread of its own, whose connection would outlive the tests.
-    asyncio.run(sync_to_async(connections.close_all)())
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import pytest
 from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, IntegrityError, transaction
-from django.db.models import F, Model
+from django.db.models import F
 from django.utils import timezone
 
 from config.base.actor import Actor
@@ -21,6 +21,7 @@ from fallback.models import (
     Pause,
     Relocation,
 )
+from tests.factories import alike
 from tests.fallback.factories import (
     ConnectionFactory,
     FallbackConfigFactory,
@@ -192,14 +193,6 @@ def _relocations(**alike: Any) -> None:
     Relocation.objects.bulk_create([RelocationFactory.build(**same | alike)])
 
 
-def _alike(model: type[Model], factory: Any, *names: str) -> None:
-    """Two rows, then the second like the first in `names`, but for case."""
-    first, second = factory.create(), factory.create()
-    values = {name: getattr(first, name) for name in names}
-    upper = {n: v.upper() if isinstance(v, str) else v for n, v in values.items()}
-    model._default_manager.filter(pk=second.pk).update(**upper)
-
-
 JOB = {"source_application_id": "app", "source_workspace_id": "ws", "source_version": "1"}
 ROLLING = {"remote": "https://tfy:443", "name": "same-name", "state": "Creating"}
 WRONG: dict[str, list[Callable[[], object]]] = {
@@ -229,7 +222,7 @@ WRONG: dict[str, list[Callable[[], object]]] = {
         lambda: _destinations(cluster_id=""),
     ],
     "connection_name": [
-        lambda: _alike(Connection, ConnectionFactory, "organization_id", "name"),
+        lambda: alike(ConnectionFactory, "organization_id", "name"),
     ],
     "connection_one_from_environment": [
         lambda: [
