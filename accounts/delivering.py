@@ -23,6 +23,7 @@ from accounts import messages
 from accounts.models import Activity, Chain, Delivery, Webhook
 from accounts.outcomes import fail_what_is_too_old, write
 from accounts.posting import Answer, Letter, send
+from config.base import deadman
 
 log = structlog.get_logger(__name__)
 THREADS = 32
@@ -111,7 +112,8 @@ def deliver(seconds: float) -> bool:
     Those under way then still come to their end: that takes half a minute at most.
     """
     fail_what_is_too_old(timezone.now())
-    return _Round(time.monotonic() + seconds).run()
+    with deadman.switch():
+        return _Round(time.monotonic() + seconds).run()
 
 
 class _Round:

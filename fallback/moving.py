@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts import activity
-from config.base import live
+from config.base import deadman, live
 from config.base.actor import Actor
 from config.base.problems import Conflict
 from fallback.driving import Driver
@@ -29,7 +29,8 @@ from fallback.triggering import RETRIED
 
 log = structlog.get_logger(__name__)
 LEASE = timedelta(seconds=120)  # longer than a task may take, so never two drivers at once
-MARGIN_SECONDS = 20.0  # no call begins when less of the lease is left
+# No call begins when less of the lease is left. More than a process may stand still.
+MARGIN_SECONDS = deadman.STANDSTILL_SECONDS + 5
 POLL_SECONDS = 0.2
 BATCH = 64
 S = MoveState
@@ -99,7 +100,8 @@ class _Drive:
     def run(self) -> Driven:
         driver = Driver(settings.FALLBACK_CONCURRENCY, self.deadline)
         try:
-            driver.run(lambda room: self._refill(driver, room))
+            with deadman.switch():
+                driver.run(lambda room: self._refill(driver, room))
         finally:
             self._give_back()
         self.result.timed_out = self.wait and self._moves().exists()

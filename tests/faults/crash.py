@@ -5,7 +5,8 @@ border to the libraries (the database's commit, the session's request), so that 
 
 CRASH_AT and CRASH_HOW say where: `before` or `after` step n, or `during` the n-th call that changes
 something, which is then on its way. LEASE_SECONDS shortens the leases; with STOP_AT the process
-stands still (SIGSTOP) when it is about to send a call to such a path.
+stands still (SIGSTOP) when it is about to send a call to such a path, and with STOP_AFTER when it
+has already seen that there is time to. STANDSTILL_SECONDS is how long it outlives that.
 """
 
 import os
@@ -88,6 +89,29 @@ def stop_before(path: str) -> None:
     requests.Session.request = called  # type: ignore[method-assign,assignment]
 
 
+def stop_after(path: str) -> None:
+    """Between the look at the clock and the first byte."""
+    from config.base import outbound
+
+    request, under_way = requests.Session.request, threading.local()
+
+    def called(self: requests.Session, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        under_way.url = url
+        return request(self, method, url, *args, **kwargs)
+
+    class Clock:
+        @staticmethod
+        def monotonic() -> float:
+            now = time.monotonic()
+            if under_way.url.endswith(path):
+                os.kill(os.getpid(), signal.SIGSTOP)
+                time.sleep(0.1)
+            return now
+
+    requests.Session.request = called  # type: ignore[method-assign,assignment]
+    outbound.time = Clock  # type: ignore[attr-defined,assignment]
+
+
 def shorten_leases(seconds: float) -> None:
     from fallback import moving, relocating
 
@@ -98,10 +122,16 @@ def shorten_leases(seconds: float) -> None:
 def main() -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
     django.setup()
+    from config.base import deadman
+
     if "CRASH_AT" in os.environ:
         lay(Fuse(int(os.environ["CRASH_AT"]), os.environ["CRASH_HOW"]))
     if "LEASE_SECONDS" in os.environ:
         shorten_leases(float(os.environ["LEASE_SECONDS"]))
     if "STOP_AT" in os.environ:
         stop_before(os.environ["STOP_AT"])
+    if "STOP_AFTER" in os.environ:
+        stop_after(os.environ["STOP_AFTER"])
+    if "STANDSTILL_SECONDS" in os.environ:
+        deadman.STANDSTILL_SECONDS = float(os.environ["STANDSTILL_SECONDS"])
     execute_from_command_line(["manage.py", *sys.argv[1:]])

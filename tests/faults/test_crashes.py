@@ -4,6 +4,7 @@ import random
 import signal
 import time
 from collections import Counter
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -108,28 +109,44 @@ def begin_briefly_leased(world: Installation, name: str, stuck: Json, **env: str
     return world.begin(*arguments, module="tests.faults.crash", LEASE_SECONDS="3", **env)
 
 
-def taken_over(world: Installation, stopped: list[Running], moved: int) -> None:
-    """Their leases run out, another process does their work, and then they go on."""
+def taken_over(world: Installation, stopped: list[Running], moved: int, *codes: int) -> None:
+    """Their leases run out, another process does their work, and then they would go on."""
     time.sleep(3)
     world.sim.settings(latencyMs=0)
     assert world.sweep(timeout=60)["open"] == 0
     assert world.verdict() == {"moved": moved}
     sent = world.sim.log()[-1]["seq"]
     for process in stopped:
-        process.signal(signal.SIGCONT)
-        assert process.wait().code == 0
+        with suppress(ProcessLookupError):  # it has been ended already
+            process.signal(signal.SIGCONT)
+        assert process.wait().code in codes
     assert [row["call"] for row in world.sim.log(sent)] == []
     assert world.verdict() == {"moved": moved}
 
 
+PATHS = {"create": "/v1/apps", "trigger": "/v1/jobs/trigger", "terminate": "/v1/jobs/terminate"}
+
+
+def stand_still(world: Installation, env: str, **more: str) -> list[Running]:
+    """Three processes, each stopped where `env` says, of each kind of call."""
+    one = {"jobs": 1, "runsPerJob": 1}
+    stopped = [begin_briefly_leased(world, n, one, **{env: PATHS[n]}, **more) for n in PATHS]
+    for process in stopped:
+        gone = (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+        wait_for(lambda: psutil.Process(process.pid).status() in gone)  # noqa: B023
+    return stopped
+
+
 def test_stopped_past_its_lease_just_before_a_call(world: Installation) -> None:
     """Not even what it was about to send goes out when it wakes up."""
-    paths = {"create": "/v1/apps", "trigger": "/v1/jobs/trigger", "terminate": "/v1/jobs/terminate"}
-    one = {"jobs": 1, "runsPerJob": 1}
-    stopped = [begin_briefly_leased(world, name, one, STOP_AT=paths[name]) for name in paths]
-    for process in stopped:
-        wait_for(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)  # noqa: B023
-    taken_over(world, stopped, 3)
+    stopped = stand_still(world, "STOP_AT", STANDSTILL_SECONDS="100")
+    taken_over(world, stopped, 3, 0)
+
+
+def test_stopped_past_its_lease_after_the_look_at_the_clock(world: Installation) -> None:
+    """It has seen that there is time, and would send at once: it does not wake up."""
+    stopped = stand_still(world, "STOP_AFTER", STANDSTILL_SECONDS="1")
+    taken_over(world, stopped, 3, -signal.SIGKILL)
 
 
 @pytest.mark.soak
@@ -139,9 +156,10 @@ def test_stopped_past_its_lease_at_any_moment(world: Installation, lap: int) -> 
     world.sim.settings(latencyMs=150)
     for call in ("create", "trigger", "terminate"):
         begun = len(world.calls(call))
-        process = begin_briefly_leased(world, call, {"jobs": 4, "runsPerJob": 3})
+        stuck: Json = {"jobs": 4, "runsPerJob": 3}
+        process = begin_briefly_leased(world, call, stuck, STANDSTILL_SECONDS="0.9")
         wait_for(lambda: len(world.calls(call)) > begun)  # noqa: B023
         time.sleep(chance.uniform(0, 0.1))
         stop(process)
         stopped.append(process)
-    taken_over(world, stopped, 36)
+    taken_over(world, stopped, 36, 0, -signal.SIGKILL)  # 0: it stood still before it drove
