@@ -146,13 +146,14 @@ def _too_soon_or_often(
 ) -> tuple[str, str] | None:
     if lineage is None:
         return None
+    if lineage.last_finished_at is None:  # it may have to end this very run, if its source recovers
+        return Reason.IN_PROGRESS, "The move that started it has not ended."
     if lineage.hops >= config.max_hops:
         message = f"The job has moved {lineage.hops} of at most {config.max_hops} times."
         return Reason.MAX_HOPS, message
-    if lineage.last_finished_at:
-        left = lineage.last_finished_at + timedelta(minutes=config.cooldown_minutes) - now
-        if left > timedelta(0):
-            return Reason.COOLDOWN, f"Moved lately; again in {match.duration(left)}."
+    left = lineage.last_finished_at + timedelta(minutes=config.cooldown_minutes) - now
+    if left > timedelta(0):
+        return Reason.COOLDOWN, f"Moved lately; again in {match.duration(left)}."
     return None
 
 
