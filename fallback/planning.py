@@ -1,5 +1,6 @@
 """From stuck runs to planned moves: what is known of them, where each goes, and the rows."""
 
+import math
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import Count, Min
 from django.utils import timezone
 
 from accounts import activity
@@ -59,14 +60,27 @@ def unknown_only(
             "source_run_id", "state", "reason", "organization_id", "finished_at", "message"
         ):
             known.setdefault(row["source_run_id"], []).append(row)
+    sought = _sought(remote)
     left = []
     for candidate in candidates:
         reason, message = _in_the_way(known.get(candidate.run.id, []), organization_id, now)
+        since = sought.get(candidate.run.deployment_id, math.inf)
+        if not reason and candidate.run.created_at >= since:
+            reason = Reason.IN_PROGRESS
+            message = "A move whose trigger was not answered may have started it."
         if reason:
             source.skip(candidate.run, reason, message)
         else:
             left.append(candidate)
     return left
+
+
+def _sought(remote: str) -> dict[str, int]:
+    """Deployments with an unanswered trigger, and since when (epoch milliseconds): a run of theirs
+    may be the one that is looked for, and has to be there to be found."""
+    unanswered = Move.objects.filter(remote=remote, trigger_unanswered=True)
+    since = unanswered.values_list("destination_deployment_id").annotate(Min("trigger_after"))
+    return dict(since.order_by())
 
 
 def _in_the_way(

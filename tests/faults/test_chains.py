@@ -5,6 +5,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from config.base.actor import Actor
+from fallback import moving
 from fallback.models import Move
 from tests.faults.world import Installation, Json
 
@@ -47,3 +49,22 @@ def test_a_run_stays_while_the_move_that_started_it_is_open(world: Installation)
     assert world.sweep(timeout=20)["open"] == 0
     assert world.states() == {"Cancelled SourceRecovered": 1}
     assert world.verdict() == {"recovered": 1}
+
+
+def test_a_run_stays_while_a_lost_trigger_may_have_started_it(world: Installation) -> None:
+    """Else nobody finds it when it is looked for, and it is triggered again."""
+    _, first, second = moving_to_a_full_place(world)
+    runs = {"call": "list_runs", "effect": "status", "match": {"path": "/jobs/"}}
+    world.sim.faults({"call": "trigger", "effect": "lost", "times": 1}, {**runs, "status": 403})
+    world.sweep(timeout=3)
+    assert world.states() == {"NeedsAttention Rejected": 1}
+    moves_on(world, first, second)
+    swept = world.sweep(timeout=1)
+    assert (swept["planned"], swept["skipped"]) == (0, {"InProgress": 2})
+    world.sim.faults()
+    moving.retry(world.moves().get(), Actor.system("ada"))
+    assert world.sweep()["succeeded"] == 1
+    assert world.sweep()["succeeded"] == 1
+    assert world.verdict() == {"moved": 1}
+    assert sorted(world.moves().values_list("hop", flat=True)) == [1, 2]
+    assert world.moves().values("lineage").distinct().count() == 1
