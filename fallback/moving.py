@@ -22,7 +22,7 @@ from fallback.driving import Driver
 from fallback.journey import go
 from fallback.looking import Remotes
 from fallback.models import Connection, Move, MoveState, Pause, Relocation, StepEvent
-from fallback.models.move import BEFORE_TRIGGER, DRIVEN, MoveQuerySet, step
+from fallback.models.move import DRIVEN, MoveQuerySet, step
 from fallback.recording import Change, Outcome, commit
 from fallback.travelling import Traveller
 from fallback.triggering import RETRIED
@@ -213,10 +213,9 @@ def retry(move: Move, actor: Actor, reason: str = "") -> None:
         fields["reason"] = RETRIED
     if move.reason == "SourceFailed":  # a person has looked, and wants it to run
         fields["terminate_answered"] = True
-    if to in BEFORE_TRIGGER:
-        Relocation.objects.filter(pk=move.relocation_id, state=Relocation.State.FAILED).update(
-            state=Relocation.State.NEW, message="", asked_at=None, attempts=0, manifest=None
-        )
+    Relocation.objects.filter(pk=move.relocation_id, state=Relocation.State.FAILED).update(
+        state=Relocation.State.NEW, message="", asked_at=None, attempts=0, manifest=None
+    )
     _by_hand(move, to, fields, actor, "move.retried", reason)
 
 

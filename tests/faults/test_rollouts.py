@@ -4,7 +4,9 @@ import time
 
 import pytest
 
-from fallback.models import FallbackConfig
+from config.base.actor import Actor
+from fallback import moving
+from fallback.models import FallbackConfig, PurgeMode
 from tests import needs
 from tests.faults.world import Installation, wait_for
 
@@ -76,3 +78,18 @@ def test_runs_taken_up_later_do_not_spoil_what_is_being_made(world: Installation
     world.sim.faults({**listing, "effect": "hang", "seconds": 2})
     assert world.sweep(FALLBACK_CONCURRENCY="4")["succeeded"] == 40
     assert world.verdict() == {"moved": 40}
+
+
+def test_a_job_whose_source_has_ended_is_saved_by_a_retry(world: Installation) -> None:
+    """The deployment is gone and may not be made again, until somebody has mended that."""
+    world.seed(jobs=1, runsPerJob=1, purge_mode=PurgeMode.DIRECTLY)
+    gone = {"call": "trigger", "effect": "status", "status": 404, "times": 1}
+    refused = {"call": "create", "effect": "status", "status": 422, "skip": 1, "times": 1}
+    world.sim.faults(gone, refused)
+    world.sweep(timeout=10)
+    assert world.states() == {"NeedsAttention CreateRejected": 1}
+    assert world.verdict()["lost"] == 1
+    moving.retry(world.moves().get(), Actor.system("ada"))
+    world.sweep(timeout=10)
+    assert world.states() == {"Succeeded": 1}
+    assert world.verdict() == {"moved": 1}
