@@ -207,7 +207,7 @@ def _await_rollout(relocation: Relocation, remotes: Remotes) -> Journey:
         status = "DEPLOY_SUCCESS"
     elif application and application.last_deployment_id == relocation.deployment_id:
         status = application.last_deployment_status
-    elif application:  # a later version has come since: ask for ours
+    if application and not status:  # a later version has come, or an earlier one is shown
         client = remotes.client(relocation.connection)
         found = yield Call(
             lambda: client.deployments(relocation.application_id, relocation.tenant_name)

@@ -108,6 +108,8 @@ class JobRun:
 
 @dataclass(frozen=True, slots=True)
 class Application:
+    """`last_deployment_status` is '' where another deployment's is shown."""
+
     id: str
     name: str
     workspace_id: str
@@ -253,14 +255,17 @@ def is_whole(run: JobRun) -> bool:
 
 def to_application(item: dict[str, Any]) -> Application:
     deployment = item.get("deployment") or {}
-    status = deployment.get("currentStatus") or {}
+    last = _text(item, "lastDeploymentId") or _text(deployment, "id")
+    # The deployment that is shown may be the active one, while the last still rolls out.
+    shown = _text(deployment, "id") in ("", last)
+    status = deployment.get("currentStatus") or {} if shown else {}
     return Application(
         id=_text(item, "id"),
         name=_text(item, "name"),
         workspace_id=_text(item, "workspaceId"),
         last_version=_whole(item, "lastVersion"),
         active_deployment_id=_text(item, "activeDeploymentId"),
-        last_deployment_id=_text(item, "lastDeploymentId") or _text(deployment, "id"),
+        last_deployment_id=last,
         last_deployment_status=_text(status, "status"),
     )
 

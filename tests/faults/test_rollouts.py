@@ -93,3 +93,19 @@ def test_a_job_whose_source_has_ended_is_saved_by_a_retry(world: Installation) -
     world.sweep(timeout=10)
     assert world.states() == {"Succeeded": 1}
     assert world.verdict() == {"moved": 1}
+
+
+@pytest.mark.parametrize("purge_mode", [PurgeMode.AFTER_ACCEPT, PurgeMode.DIRECTLY])
+def test_a_later_version_whose_rollout_fails(world: Installation, purge_mode: str) -> None:
+    """The earlier version stays active; its success is not the later one's."""
+    wish = {"jobs": 1, "runsPerJob": 1, "versionsPerJob": 2}
+    seeded = world.seed(purge_mode=purge_mode, **wish)
+    (run,) = seeded["stuckRuns"]
+    assert world.sweep()["succeeded"] == 1
+    world.sim.settings(failRollouts=-1)
+    later = {"version": 3 - run["deploymentVersion"], "command": "python later.py"}
+    world.sim.add_run(run["applicationId"], ageMinutes=90, **later)
+    assert world.sweep(timeout=10)["failed"] == 1
+    assert world.states() == {"Succeeded": 1, "Failed RolloutFailed": 1}
+    assert len(world.calls("trigger")) == 1
+    assert world.verdict() == {"moved": 1, "waiting": 1}
