@@ -152,6 +152,7 @@ def _made(
         state=R.ACTIVE if active else R.ROLLING_OUT,
         deployment_id=deployment.id,
         application_id=deployment.application_id,
+        asked_at=timezone.now(),  # from here on it rolls out, however long we had to ask for it
         attempts=0,
         message="",
     )

@@ -100,7 +100,7 @@ def _not_there(t: Traveller, error: NotActive | Missing) -> Journey:
         )
     state = Relocation.State.NEW if isinstance(error, Missing) else Relocation.State.ROLLING_OUT
     attempts = t.relocation.attempts + 1
-    fields = {"state": state, "attempts": attempts}
+    fields = {"state": state, "attempts": attempts, "asked_at": timezone.now()}
     yield Record(Change(t.relocation, {"state": Relocation.State.ACTIVE}, fields))
     # Where the source has ended already, or an earlier trigger may have come through after all,
     # a state that could be cancelled would be a lie.

@@ -1,12 +1,14 @@
 """Rollouts: slow ones are waited for and not slept for, failed ones are not tried again at once."""
 
 import time
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from config.base.actor import Actor
 from fallback import moving
-from fallback.models import FallbackConfig, PurgeMode
+from fallback.models import FallbackConfig, PurgeMode, Relocation
 from tests import needs
 from tests.faults.world import Installation, wait_for
 
@@ -63,6 +65,20 @@ def test_a_deployment_that_is_gone_is_made_again(world: Installation) -> None:
     world.seed(jobs=1, runsPerJob=2)
     world.sim.faults({"call": "trigger", "effect": "status", "status": 404, "times": 1})
     assert world.sweep()["succeeded"] == 2
+    assert world.verdict() == {"moved": 2}
+
+
+@pytest.mark.parametrize("purge_mode", [PurgeMode.AFTER_ACCEPT, PurgeMode.DIRECTLY])
+def test_a_deployment_of_long_ago_is_given_time_when_made_again(
+    world: Installation, purge_mode: str
+) -> None:
+    seeded = world.seed(jobs=1, runsPerJob=1, purge_mode=purge_mode)
+    assert world.sweep()["succeeded"] == 1
+    Relocation.objects.update(asked_at=timezone.now() - timedelta(days=14))
+    world.sim.add_run(seeded["jobs"][0]["id"], ageMinutes=90, command="python another.py")
+    world.sim.settings(rolloutSeconds=1)
+    world.sim.faults({"call": "trigger", "effect": "status", "status": 404, "times": 1})
+    assert world.sweep()["succeeded"] == 1
     assert world.verdict() == {"moved": 2}
 
 
