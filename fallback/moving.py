@@ -209,7 +209,7 @@ def retry(move: Move, actor: Actor, reason: str = "") -> None:
         "mailed_at": None,
         "next_attempt_at": timezone.now(),
     }
-    if to == S.VERIFYING:  # whose runs a person has seen to
+    if to == S.VERIFYING and move.reason == "AnswerLost":  # whose runs a person has seen to
         fields["reason"] = RETRIED
     if move.reason == "SourceFailed":  # a person has looked, and wants it to run
         fields["terminate_answered"] = True

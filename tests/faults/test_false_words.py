@@ -121,6 +121,23 @@ def test_a_person_clears_up_after_a_lost_trigger(world: Installation, end: str) 
     assert len(world.calls("trigger")) == (2 if end == "TERMINATED" else 1)
 
 
+def test_a_run_that_failed_by_itself_is_no_cleared_up_one(world: Installation) -> None:
+    """The person has mended a right, not ended a run; the job has been run."""
+    world.seed(jobs=1, runsPerJob=1)
+    runs = {"call": "list_runs", "effect": "status", "match": {"path": "/jobs/"}}
+    world.sim.faults({"call": "trigger", "effect": "lost", "times": 1}, {**runs, "status": 403})
+    world.sweep(timeout=3)
+    assert world.states() == {"NeedsAttention Rejected": 1}
+    world.sim.faults()
+    move = world.moves().get()
+    assert move.relocation
+    (made,) = client_of(world.connection()).runs_of(move.relocation.application_id)
+    world.sim.force_run(made.name, "FAILED")
+    moving.retry(move, ADA)
+    assert world.sweep()["succeeded"] == 1
+    assert world.verdict() == {"moved": 1}
+
+
 def test_a_lost_trigger_that_was_sent_again_cannot_be_cancelled(world: Installation) -> None:
     """The first one may have come through after all, whatever the second was told."""
     world.seed(jobs=1, runsPerJob=1)
