@@ -35,10 +35,10 @@ def trigger(t: Traveller) -> Journey:
     move, client, deployment_id = t.move, t.client, t.relocation.deployment_id
     # One at a time, so that a run found later can be told to be this trigger's.
     yield Hold((move.remote, deployment_id, move.command_hash))
-    if move.purge_mode != PurgeMode.DIRECTLY:
-        yield from t.source_is_stuck()
     if move.destination_run_name:
         yield from _the_wrong_one_has_ended(t)
+    if move.purge_mode != PurgeMode.DIRECTLY:
+        yield from t.source_is_stuck()
     intent = t.change(
         S.TRIGGERING,
         trigger_unanswered=True,
