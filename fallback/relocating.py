@@ -241,7 +241,7 @@ def _wait_for_rollout(relocation: Relocation, now: datetime) -> Journey:
     attempts = relocation.attempts + 1
     yield _update(relocation, R.ROLLING_OUT, attempts=attempts)
     message = f"The deployment has been rolling out for {match.duration(waited)}."
-    return NotYet(min(0.25 * 2**attempts, 15.0), "RollingOut", message, rolling=True)
+    return NotYet(min(0.25 * 2 ** min(attempts, 6), 15.0), "RollingOut", message, rolling=True)
 
 
 def _ours(relocation: Relocation, application: Application) -> bool:

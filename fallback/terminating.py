@@ -56,7 +56,7 @@ def terminate_first(t: Traveller) -> Journey:
     if move.terminate_answered or status in match.ENDING:
         attempts = move.attempts + 1
         message = f"The source run is {status}; waiting for its end."
-        seconds = min(0.5 * 2**attempts, 15.0)
+        seconds = min(0.5 * 2 ** min(attempts, 6), 15.0)
         yield from t.wait(seconds, "AwaitingEnd", message, attempts=attempts)
     if match.verdict(status, move.statuses) is Verdict.RECOVERED:
         yield from _unless_ours_is_on_its_way(t, str(status))

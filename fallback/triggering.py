@@ -107,7 +107,7 @@ def _not_there(t: Traveller, error: NotActive | Missing) -> Journey:
     past = t.move.purge_mode == PurgeMode.DIRECTLY or t.move.trigger_lost_at
     to = None if past else S.AWAITING_READY
     message = "The deployment is not active yet."
-    seconds = min(0.25 * 2**attempts, 15.0)
+    seconds = min(0.25 * 2 ** min(attempts, 6), 15.0)
     yield from t.wait(
         seconds, "RollingOut", message, t.told(error), to=to, trigger_unanswered=False
     )

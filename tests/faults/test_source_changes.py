@@ -61,6 +61,17 @@ CASES = {
 }
 
 
+def test_a_source_that_takes_hours_to_end(world: Installation) -> None:
+    """As one on a node that is gone. Later and later it is looked at, but never too late."""
+    world.sim.settings(terminateSeconds=3600)
+    world.seed(jobs=1, runsPerJob=1, purge_mode=PurgeMode.DIRECTLY)
+    world.sweep(timeout=1)
+    world.moves().update(attempts=1100)
+    world.hurry()
+    world.sweep(timeout=1)
+    assert world.states() == {"Terminating AwaitingEnd": 1}
+
+
 @dataclass
 class Swept:
     world: Installation
