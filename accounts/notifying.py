@@ -11,7 +11,7 @@ import threading
 import warnings
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from config.base import outbound
 
@@ -57,13 +57,19 @@ def check(url: str) -> None:
         raise outbound.Refused(f"The address must begin with one of {names}.")
     if any(character.isspace() or not character.isprintable() for character in url):
         raise outbound.Refused("The address holds spaces or control characters.")
-    for name, _ in parse_qsl(parts.query, keep_blank_values=True):
+    for name in _options(url):
         if name.lower() not in SCHEMES[scheme]:
             known = ", ".join(sorted(SCHEMES[scheme]))
             raise outbound.Refused(f"The option {name[:40]} is not for use here. Known: {known}.")
     plugin = _plugin(url)
     for host, _ in _entered(plugin):
         outbound.check_url(f"https://{_bracketed(host)}")
+
+
+def _options(url: str) -> list[str]:
+    """Their names as apprise finds them: ';' parts them as '&' does, and no '#' ends them."""
+    pairs = re.split("[&;]", url.partition("?")[2])
+    return [unquote(pair.partition("=")[0]) for pair in pairs if pair]
 
 
 def notify(url: str, text: str) -> Told:

@@ -70,7 +70,12 @@ class TestAddresses:
             (f"{TEAMS}?verify=no", "The option verify is not for use here"),
             (f"{TEAMS}?redirect=yes", "The option redirect is not for use here"),
             (f"{SLACK}?:key=value", "The option :key is not for use here"),
-            ("mailto://a:b@gmail.com?+X-Header=y", "The option  X-Header is not for use here"),
+            ("mailto://a:b@gmail.com?+X-Header=y", "The option +X-Header is not for use here"),
+            # Where apprise sees an option, and urllib sees none.
+            (f"{TEAMS}?id={WORKFLOW};template=/etc/passwd", "The option template is not for use"),
+            (f"{TEAMS}#?template=/etc/passwd", "The option template is not for use here"),
+            (f"{TEAMS}?%74emplate=/etc/passwd", "The option template is not for use here"),
+            (f"{TEAMS}?id={WORKFLOW};verify=no", "The option verify is not for use here"),
             (f"{SLACK}, {DISCORD}", "spaces or control characters"),
             ("slack://", "Something is missing"),
             ("discord://1", "Something is missing"),
