@@ -23,6 +23,11 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NameResolutionError
 from urllib3.util.retry import Retry
 
+# IPv6 whose last 32 bits are the IPv4 address that a gateway makes of it.
+EMBEDDING = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
+# What is local, and public to Python 3.11.
+LOCAL = (ipaddress.ip_network("64:ff9b:1::/48"), ipaddress.ip_network("fec0::/10"))
+
 
 class Refused(Exception):
     """We do not call this address. The message is fit for people."""
@@ -56,13 +61,23 @@ def check_url(
 
 def _check_address(text: str) -> None:
     """Raises Refused for a forbidden address and ValueError for what is none."""
-    address = ipaddress.ip_address(text)
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    if not address.is_global and not settings.OUTBOUND_ALLOW_PRIVATE:
+    address = _meant(ipaddress.ip_address(text))
+    public = address.is_global and not any(address in network for network in LOCAL)
+    if not (public or settings.OUTBOUND_ALLOW_PRIVATE):
         raise Refused(f"{text} is not a public address.")
     if address.is_multicast or address.is_unspecified:
         raise Refused(f"{text} is not the address of one host.")
+
+
+def _meant(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Where a packet ends: of IPv6 that wraps IPv4, there."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if any(address in network for network in EMBEDDING):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
 
 
 def resolve(host: str, port: int) -> str:

@@ -71,6 +71,8 @@ def test_nothing_goes_out_too_late(http, listener):
         "192.168.1.1",
         "169.254.169.254",
         "::ffff:127.0.0.1",
+        *("::127.0.0.1", "64:ff9b::10.0.0.1", "2002:a00:1::1"),  # IPv4 in IPv6
+        *("64:ff9b:1::1", "fec0::1"),
         "fe80::1",
     ],
 )
@@ -81,6 +83,13 @@ def test_private_addresses_are_refused(http, settings, host):
         outbound.check_url(f"http://{name}/api")
     with pytest.raises(outbound.Refused):
         http.get(f"http://{name}:9/", timeout=2)
+
+
+def test_a_public_address_behind_a_gateway_is_used(settings):
+    settings.OUTBOUND_ALLOW_PRIVATE = False
+    outbound.check_url("http://[64:ff9b::8.8.8.8]/api")
+    settings.OUTBOUND_ALLOW_PRIVATE = True
+    outbound.check_url("http://[::1]/api")
 
 
 def test_a_name_is_resolved_once_for_check_and_call(http, settings, monkeypatch):
