@@ -48,6 +48,11 @@ class SignIn(auth_views.LoginView):
         self.request.session.set_expiry(SECONDS_SIGNED_IN if stay else 0)
         return answer
 
+    def get_success_url(self) -> str:
+        """Not this page: to who has signed in Django would answer it with an error."""
+        found = str(super().get_success_url())
+        return self.get_default_redirect_url() if found == self.request.path else found
+
 
 class SignOut(auth_views.LogoutView):
     """POST only, as Django has it."""

@@ -121,3 +121,8 @@ class TestThrottle:
     @pytest.mark.parametrize("name", ["", "x" * 300, "ü@ü"])
     def test_names_that_are_none(self, name):
         assert self.tries("/sign-in/", 1, name=name).status_code == 200
+
+
+def test_who_is_signed_in_is_not_sent_to_sign_in_again(ada):
+    answer = signed_in(ada).get("/sign-in/", {"next": "/sign-in/"})
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/")
