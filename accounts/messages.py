@@ -135,6 +135,14 @@ def masked(webhook: Webhook) -> str:
     return masked_url(webhook.url, webhook.kind)
 
 
+def place_of(webhook: Webhook) -> str:
+    """The address as everybody may see it: a path may be all that a receiver asks for."""
+    if webhook.kind == Webhook.Kind.NOTIFICATION:
+        return masked(webhook)
+    parts = urlsplit(masked(webhook))
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{HIDDEN}" if parts.netloc else ""
+
+
 def masked_url(url: str, kind: str) -> str:
     """Passwords and the values of a query are hidden; of a notification, all but the host."""
     if not url:

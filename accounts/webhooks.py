@@ -241,11 +241,11 @@ def _wrong_with(globs: Any) -> str:
 
 
 def told(webhook: Webhook) -> dict[str, Any]:
-    """What an activity tells of it: never the secret, nor what opens its address."""
+    """What an activity tells of it, to viewers, too: never the secret, nor the whole address."""
     return {
         "kind": str(webhook.kind),
         "name": webhook.name,
-        "url": messages.masked(webhook),
+        "url": messages.place_of(webhook),
         "events": list(webhook.events),
     }
 
