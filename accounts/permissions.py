@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.core.exceptions import ImproperlyConfigured
 from rest_framework.exceptions import NotAuthenticated, PermissionDenied, ValidationError
@@ -92,6 +92,12 @@ def allow(
         activity.refused(actor, verb, organization_id, subject)
     role = LEAST[verb].label
     raise PermissionDenied(f"This needs the role {role}.", "RoleTooLow")
+
+
+def deny(actor: Actor, verb: str, text: str, code: str) -> NoReturn:
+    """Raises PermissionDenied for what no role would help. That it was tried leaves an Activity."""
+    activity.refused(actor, verb, None, reason=text)
+    raise PermissionDenied(text, code)
 
 
 def organization_for(actor: Actor, verb: str, given: uuid.UUID | None) -> Organization:

@@ -27,7 +27,7 @@ from accounts.api.bodies import (
 from accounts.api.own import Own
 from accounts.endpoints import Endpoint
 from accounts.models import ApiToken, Organization
-from accounts.permissions import RoleAllows, actor_of, allow, verb_of
+from accounts.permissions import RoleAllows, actor_of, allow, deny, verb_of
 from accounts.roles import LEAST, Role, may
 from config.base.actor import Actor
 from config.base.api import read
@@ -155,7 +155,7 @@ class Organizations(Endpoint):
     @extend_schema(request=OrganizationBody, responses={201: OrganizationOwnShown})
     def create(self, request: Request) -> Response:
         """The caller becomes its owner. 409 for a taken name."""
-        refuse_bound(request)
+        refuse_bound(request, "organization.create")
         name = read(OrganizationBody(data=request.data))["name"]
         with refusals(self.actor, "organization.create"):
             made = belonging.create(name, self.actor)
@@ -190,16 +190,17 @@ class Organizations(Endpoint):
     @action(detail=False, methods=["post"], url_path=r"(?P<code>[^/]+)/join")
     def join(self, request: Request, code: str) -> Response:
         """404 for an unknown code, 410 for one that is over, 409 for who is a member already."""
-        refuse_bound(request)
+        refuse_bound(request, "organization.join")
         with refusals(self.actor, "organization.join"):
             made = joining.join(code, self.actor)
         return Response(JoinedShown(made).data)
 
 
-def refuse_bound(request: Request) -> None:
+def refuse_bound(request: Request, verb: str) -> None:
     """A token that is bound to one organization has nothing to do with others."""
     if isinstance(request.auth, ApiToken) and request.auth.organization_id:
-        raise PermissionDenied("This token is bound to another organization.", "TokenBound")
+        text = "This token is bound to another organization."
+        deny(actor_of(request), verb, text, "TokenBound")
 
 
 def now(request: Request) -> Actor:

@@ -7,7 +7,7 @@ from django.contrib.auth import update_session_auth_hash
 from django.db.models import Prefetch
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
-from rest_framework.exceptions import APIException, PermissionDenied, Throttled
+from rest_framework.exceptions import APIException, Throttled
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,7 +18,7 @@ from accounts.api.token_bodies import MeBody, PasswordBody
 from accounts.authentication import REALM
 from accounts.middleware import address_of, request_id_of
 from accounts.models import ApiToken, Membership, User
-from accounts.permissions import actor_of
+from accounts.permissions import actor_of, deny
 from accounts.serializers import MeShown, SignInBody, TokenIssued
 from accounts.throttling import TooMany
 from config.base.api import Strict, read
@@ -87,7 +87,7 @@ class Me(Strict):
             text = (
                 "A token that expires, or is bound to an organization, cannot change the account."
             )
-            raise PermissionDenied(text, "TokenTooNarrow")
+            deny(actor_of(request), "account.write", text, "TokenTooNarrow")
         renaming.rename(user, actor_of(request), **given)
         return self._told(request)
 

@@ -5,10 +5,11 @@ from typing import Any, ClassVar
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import tokens
+from accounts import activity, tokens
 from accounts.api.own import Own
 from accounts.api.token_bodies import ApiTokenBody, ApiTokenIssuedShown, ApiTokenShown
 from accounts.endpoints import Endpoint
@@ -69,7 +70,11 @@ class Tokens(Endpoint):
     def create(self, request: Request) -> Response:
         """With no more rights than the caller has: see `organizationId` and `readOnly`."""
         data = read(ApiTokenBody(data=request.data))
-        token, secret = tokens.issue(self.actor, data.pop("name"), **data)
+        try:
+            token, secret = tokens.issue(self.actor, data.pop("name"), **data)
+        except PermissionDenied as error:
+            activity.refused(self.actor, "token.write", None, reason=str(error.detail))
+            raise
         told = ApiTokenIssuedShown(token, context={"secret": secret}).data
         return Response(told, status=201, headers={"Cache-Control": "no-store"})
 

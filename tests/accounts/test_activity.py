@@ -15,7 +15,12 @@ from config.base.actor import Actor
 from config.base.verbs import denied
 from fallback import configuring, connecting
 from tests.calling import Caller, problem
-from tests.factories import ConnectionFactory, MembershipFactory, OrganizationFactory
+from tests.factories import (
+    ConnectionFactory,
+    InviteFactory,
+    MembershipFactory,
+    OrganizationFactory,
+)
 from tests.fallback.factories import FallbackConfigFactory, MoveFactory
 from tests.fallback.pages import Acme
 
@@ -167,6 +172,18 @@ class TestRefusedByTheApi:
         problem(caller.post("sweeps", {}), 403, "ReadOnlyToken")
         assert refused() == [("sweep.run", "organization", organization.name)]
         assert last().reason == "This token may only read."
+
+    def test_a_token_that_is_bound_or_expires(self):
+        member = MembershipFactory.create(role="owner")
+        bound = Caller(member.user, organization=member.organization)
+        code = InviteFactory.create().code
+        problem(bound.post("organizations", {"name": "Another"}), 403, "TokenBound")
+        problem(bound.post(f"organizations/{code}/join"), 403, "TokenBound")
+        problem(bound.patch("users/me", {"username": "eve"}), 403, "TokenTooNarrow")
+        problem(bound.post("tokens", {"name": "More"}), 403, "TokenBound")
+        tried = ("organization.create", "organization.join", "account.write", "token.write")
+        assert [verb for verb, _, _ in refused()] == list(tried)
+        assert "must name that one" in last().reason
 
     def test_reading_a_foreign_row_and_bad_bodies_are_not_told(self):
         caller, _ = self.caller("viewer")
