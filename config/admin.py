@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
+from django.db import transaction
 from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse, reverse_lazy
@@ -63,6 +64,25 @@ class TickAdmin(Audited, beat.PeriodicTaskAdmin):
         ("Record", {"fields": (("last_run_at", "crontab_translation"),)}),
     )
 
+    @admin.action(description="Enable selected tasks")
+    def enable_tasks(self, request: HttpRequest, queryset: Any) -> None:
+        with transaction.atomic():
+            self._record_each(request, "changed", queryset.filter(enabled=False), [False, True])
+            super().enable_tasks(request, queryset)
+
+    @admin.action(description="Disable selected tasks")
+    def disable_tasks(self, request: HttpRequest, queryset: Any) -> None:
+        with transaction.atomic():
+            self._record_each(request, "changed", queryset.filter(enabled=True), [True, False])
+            super().disable_tasks(request, queryset)
+
+    def _record_each(
+        self, request: HttpRequest, what: str, rows: Any, enabled: list[bool] | None = None
+    ) -> None:
+        for row in rows:
+            change = {"enabled": enabled} if enabled else {}
+            self.record(request, f"periodictask.{what}", row, change)
+
     @admin.action(description="Run selected tasks now")
     def run_tasks(self, request: HttpRequest, queryset: Any) -> None:
         try:
@@ -70,6 +90,8 @@ class TickAdmin(Audited, beat.PeriodicTaskAdmin):
         except Exception:  # redis, kombu and the OS each raise their own
             text = "The broker is away: nothing was sent. The ticks go on once it is back."
             self.message_user(request, text, messages.ERROR)
+        else:
+            self._record_each(request, "run", queryset)
 
 
 @admin.register(ticks.IntervalSchedule)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from celery import current_app
 from cryptography.fernet import Fernet
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.test import Client
@@ -201,6 +202,18 @@ def test_a_tick_is_changed_and_never_deleted(root):
     assert root.post(url(PeriodicTask, "delete", tick.pk), {"post": "yes"}).status_code == 403
 
 
+def test_who_switches_ticks_off_and_on_is_written_down(root):
+    tick = PeriodicTask.objects.get(name="sweep")
+    selected = {ACTION_CHECKBOX_NAME: [str(tick.pk)]}
+    for action in ("disable_tasks", "disable_tasks", "enable_tasks"):
+        root.post(url(PeriodicTask, "changelist"), {"action": action, **selected})
+    rows = Activity.objects.filter(verb="periodictask.changed", object_id=str(tick.pk))
+    told = [row.change["enabled"] for row in rows.order_by("id")]
+    assert told == [[True, False], [False, True]]
+    tick.refresh_from_db()
+    assert tick.enabled
+
+
 def test_the_sidebar_finds_models(root):
     assert b"Moves" in root.get("/admin/search/", {"s": "move"}).content
 
@@ -210,3 +223,12 @@ def test_a_tick_cannot_be_sent_while_the_broker_is_away(root):
     data = {"action": "run_tasks", ACTION_CHECKBOX_NAME: [str(tick.pk)]}
     page = url(PeriodicTask, "changelist")
     assert "broker is away" in messages(root.post(page, data, follow=True))[0]
+    assert not Activity.objects.filter(verb="periodictask.run").exists()
+
+
+def test_a_tick_that_is_sent_by_hand_is_written_down(root, monkeypatch):
+    monkeypatch.setitem(current_app.conf, "task_always_eager", True)  # here, without a broker
+    tick = PeriodicTask.objects.get(name="prune")
+    data = {"action": "run_tasks", ACTION_CHECKBOX_NAME: [str(tick.pk)]}
+    root.post(url(PeriodicTask, "changelist"), data)
+    assert Activity.objects.get(verb="periodictask.run").object_name == str(tick)[:200]
