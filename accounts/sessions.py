@@ -88,5 +88,10 @@ def end_all(user: User, kept: str | None = None) -> int:
     return count
 
 
+def prune() -> int:
+    """Delete those that nobody can use any more; answers how many."""
+    return _delete(Session.objects.filter(expire_date__lte=timezone.now()))
+
+
 def _delete(found: QuerySet[Session]) -> int:
     return int(found.delete()[0])

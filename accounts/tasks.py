@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from accounts import belonging, delivering, idempotency, sealing
+from accounts import belonging, delivering, idempotency, sealing, sessions
 from config.base import live
 
 # Attempts under way then need up to 35 s more; a task may take 60.
@@ -30,9 +30,10 @@ def deliver_tick() -> None:
 @shared_task
 def prune() -> None:
     """Let go of what has had its time: activities (where `ACTIVITY_KEPT_DAYS` is set), deliveries,
-    first answers, and organizations that were deleted a month ago."""
+    first answers, sessions, and organizations that were deleted a month ago."""
     if settings.ACTIVITY_KEPT_DAYS:
         sealing.prune(timezone.now() - timedelta(days=settings.ACTIVITY_KEPT_DAYS))
     delivering.prune()
     idempotency.prune_keys()
+    sessions.prune()
     belonging.purge()

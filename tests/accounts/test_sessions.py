@@ -20,6 +20,7 @@ from django.utils import timezone
 from accounts import agents, deactivating, sessions, tokens
 from accounts.middleware import address_of
 from accounts.models import Activity, ApiToken, Session, User
+from accounts.tasks import prune
 from config.asgi import application
 from config.base import addresses
 from config.base.problems import Conflict
@@ -195,6 +196,13 @@ class TestEnding:
         assert sessions.of(ada).count() == 1
         Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
         assert not sessions.of(ada).exists()
+
+    def test_expired_ones_are_pruned(self, ada):
+        signed_in(ada)
+        Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
+        kept = signed_in(ada)
+        prune()
+        assert Session.objects.get().pk == kept.session.session_key
 
 
 class TestDeactivated:
