@@ -96,6 +96,8 @@ class WithMembers(Audited):
         actor = actor_of(request)
         formset.save(commit=False)
         for row, names in formset.changed_objects:
+            if {"user", "organization"} & set(names):  # else another one would get the role
+                raise Conflict("A membership stays where it is: end it, and add another.", "Fixed")
             if names:
                 belonging.change_role(row, row.role, actor)
         for row in formset.new_objects:

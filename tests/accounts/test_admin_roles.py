@@ -1,0 +1,39 @@
+"""Roles as the admin's page of a person gives them."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from accounts.models import Activity, Membership, User
+from tests.administering import as_superuser, messages, url
+from tests.factories import MembershipFactory, OrganizationFactory
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def root(client: Client) -> Client:
+    return as_superuser(client)
+
+
+def form(user: User, *members: Membership) -> dict[str, Any]:
+    """What the page of `user` sends, unchanged."""
+    count = str(len(members))
+    data = {"username": user.username, "email": user.email}
+    data |= {"memberships-TOTAL_FORMS": count, "memberships-INITIAL_FORMS": count}
+    for number, member in enumerate(members):
+        row = {"id": member.pk, "organization": member.organization_id, "role": member.role}
+        data |= {f"memberships-{number}-{name}": str(value) for name, value in row.items()}
+    return data
+
+
+def test_a_role_elsewhere_is_not_given_here(root):
+    member = MembershipFactory.create()
+    other = OrganizationFactory.create()
+    data = form(member.user, member)
+    data |= {"memberships-0-organization": str(other.pk), "memberships-0-role": "owner"}
+    page = root.post(url(User, "change", member.user_id), data, follow=True)
+    assert "A membership stays where it is" in messages(page)[0]
+    member.refresh_from_db()
+    assert member.role == "member" and not Activity.objects.exists()
