@@ -13,7 +13,7 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import AdminPasswordChangeForm
 
-from accounts import belonging, deactivating, joining, passwords
+from accounts import belonging, deactivating, joining, live, passwords
 from accounts.admin.auditing import Audited, Deletable
 from accounts.admin.base import Question
 from accounts.admin.showing import OrganizationFilter, pill, when
@@ -154,6 +154,8 @@ class UserAdmin(WithMembers, BaseUserAdmin):
             obj.is_staff = obj.is_superuser
             form.unseen = {"is_staff": obj.is_staff}
         super().save_model(request, obj, form, change)
+        if change and "is_superuser" in form.changed_data:
+            live.rights_changed(obj.pk)
 
     def user_change_password(
         self, request: HttpRequest, id: str, form_url: str = ""

@@ -7,7 +7,7 @@ from django.test import Client
 
 from accounts.models import Activity, Membership, User
 from tests.administering import as_superuser, messages, url
-from tests.factories import MembershipFactory, OrganizationFactory
+from tests.factories import MembershipFactory, OrganizationFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -37,3 +37,12 @@ def test_a_role_elsewhere_is_not_given_here(root):
     assert "A membership stays where it is" in messages(page)[0]
     member.refresh_from_db()
     assert member.role == "member" and not Activity.objects.exists()
+
+
+def test_who_is_no_superuser_any_more_is_told_to_their_sockets(root, monkeypatch):
+    told: list[Any] = []
+    monkeypatch.setattr("accounts.live.rights_changed", told.append)
+    user = UserFactory.create(is_superuser=True, is_staff=True)
+    root.post(url(User, "change", user.pk), form(user))
+    user.refresh_from_db()
+    assert (user.is_superuser, told) == (False, [user.pk])
