@@ -71,12 +71,12 @@ def end(session: Session, actor: Actor) -> None:
             live.rights_changed(session.user_id)
 
 
-def end_others(user: User, actor: Actor, kept: str | None) -> int:
+def end_others(user: User, actor: Actor, kept: str | None, reason: str = "") -> int:
     """End all sessions of `user` but the one with the key `kept`. How many there were."""
     with transaction.atomic():
         count = end_all(user, kept)
         if count:
-            activity.record(actor, "session.others_ended", user, None, {"count": count})
+            activity.record(actor, "session.others_ended", user, None, {"count": count}, reason)
     return count
 
 

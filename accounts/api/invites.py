@@ -12,7 +12,7 @@ from accounts.api.bodies import InviteBody, InviteShown
 from accounts.api.organizations import HOME, Below, refusals
 from accounts.models import Invite
 from accounts.roles import Role
-from config.base.api import read
+from config.base.api import ReasonBody, read, reason_of
 from config.base.parameters import FLAG, AnyOf, Filters, one_of
 
 
@@ -61,10 +61,10 @@ class Invites(Below):
             made = joining.invite(self.home, self.actor, **data)
         return Response(self._shown(made), status=201)
 
-    @extend_schema(responses={204: None})
+    @extend_schema(request=ReasonBody, responses={204: None})
     def destroy(self, request: Request, organization: str, pk: str) -> Response:
         """Revokes it. 409 where it was revoked, and for the standing one, which is rotated."""
-        joining.revoke(self.get_object(), self.actor)
+        joining.revoke(self.get_object(), self.actor, reason_of(request))
         return Response(status=204)
 
     def _shown(self, row: Invite) -> Any:

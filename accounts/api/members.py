@@ -14,7 +14,7 @@ from accounts.api.organizations import HOME, Below, refusals
 from accounts.models import Membership
 from accounts.permissions import allow
 from accounts.roles import Role
-from config.base.api import read
+from config.base.api import ReasonBody, read, reason_of
 from config.base.parameters import ID, AnyOf, Filters, one_of
 
 
@@ -68,7 +68,7 @@ class Members(Below):
                 )
         return Response(MemberShown(found).data)
 
-    @extend_schema(responses={204: None})
+    @extend_schema(request=ReasonBody, responses={204: None})
     def destroy(self, request: Request, organization: str, pk: str) -> Response:
         """Removes somebody or, of one's own, leaves. 409 for the last owner."""
         found = self.get_object()
@@ -77,8 +77,8 @@ class Members(Below):
             raise PermissionDenied("This token may only read.", "ReadOnlyToken")
         with refusals(self.actor, "member.write", found):
             if found.user_id == self.actor.user_id:
-                belonging.leave(found, self.actor)
+                belonging.leave(found, self.actor, reason_of(request))
             else:
                 allow(self.actor, "member.write", self.home.pk, found)
-                belonging.remove(found, self.actor)
+                belonging.remove(found, self.actor, reason_of(request))
         return Response(status=204)

@@ -30,7 +30,7 @@ from accounts.models import ApiToken, Organization
 from accounts.permissions import RoleAllows, actor_of, allow, deny, verb_of
 from accounts.roles import LEAST, Role, may
 from config.base.actor import Actor
-from config.base.api import read
+from config.base.api import ReasonBody, read, reason_of
 from config.base.parameters import AnyOf, Filters
 
 CODE = OpenApiParameter(
@@ -178,12 +178,12 @@ class Organizations(Endpoint):
         belonging.delete(found, self.actor, data["name"], data.get("reason", ""))
         return Response(status=204)
 
-    @extend_schema(request=None, responses=OrganizationOwnShown)
+    @extend_schema(request=ReasonBody, responses=OrganizationOwnShown)
     @action(detail=True, methods=["post"])
     def rotate(self, request: Request, pk: str) -> Response:
         """A new `inviteCode`; the one before works no more."""
         found = self.get_object()
-        joining.rotate(found, self.actor)
+        joining.rotate(found, self.actor, reason_of(request))
         return Response(shown(self.actor, found))
 
     @extend_schema(request=None, responses=JoinedShown, parameters=[CODE])

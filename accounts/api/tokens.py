@@ -14,7 +14,7 @@ from accounts.api.own import Own
 from accounts.api.token_bodies import ApiTokenBody, ApiTokenIssuedShown, ApiTokenShown
 from accounts.endpoints import Endpoint
 from accounts.models import ApiToken
-from config.base.api import read
+from config.base.api import ReasonBody, read, reason_of
 from config.base.parameters import FLAG, ID, MOMENT, AnyOf, Filters
 
 
@@ -78,8 +78,8 @@ class Tokens(Endpoint):
         told = ApiTokenIssuedShown(token, context={"secret": secret}).data
         return Response(told, status=201, headers={"Cache-Control": "no-store"})
 
-    @extend_schema(responses={204: None})
+    @extend_schema(request=ReasonBody, responses={204: None})
     def destroy(self, request: Request, pk: str) -> Response:
         """Revoke it: it stops working at once, and stays in the list."""
-        tokens.revoke(self.get_object(), self.actor)
+        tokens.revoke(self.get_object(), self.actor, reason_of(request))
         return Response(status=204)

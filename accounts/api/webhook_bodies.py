@@ -88,10 +88,6 @@ class WebhookBody(Body):
     )
 
 
-class WebhookPauseBody(Body):
-    reason = serializers.CharField(max_length=500, required=False, allow_blank=True)
-
-
 class DeliveryShown(Shown):
     id = serializers.UUIDField(source="message_id", help_text="The webhook-id of each attempt.")
     webhook_id = serializers.UUIDField()

@@ -15,7 +15,6 @@ from accounts.api.webhook_bodies import (
     DeliveryShown,
     DeliveryWithRequest,
     WebhookBody,
-    WebhookPauseBody,
     WebhookShown,
     WebhookWithSecret,
 )
@@ -24,7 +23,7 @@ from accounts.models import Delivery, Webhook
 from accounts.permissions import allow, organization_for
 from accounts.tasks import deliver_tick
 from config.base import live
-from config.base.api import read
+from config.base.api import ReasonBody, read, reason_of
 from config.base.parameters import ID, MOMENT, NUMBER, AnyOf, Filters, one_of
 
 READS = ("list", "retrieve")
@@ -102,10 +101,10 @@ class Webhooks(Endpoint):
                 raise ValidationError({name: ["It stays as it is: make another webhook."]})
         return Response(told([webhooks.change(webhook, self.actor, data)])[0])
 
-    @extend_schema(responses={204: None})
+    @extend_schema(request=ReasonBody, responses={204: None})
     def destroy(self, request: Request, pk: str) -> Response:
         """Its deliveries go with it."""
-        webhooks.delete(self.get_object(), self.actor)
+        webhooks.delete(self.get_object(), self.actor, reason_of(request))
         return Response(status=204)
 
     @extend_schema(request=None, responses=WebhookWithSecret)
@@ -115,13 +114,12 @@ class Webhooks(Endpoint):
         webhook, secret = webhooks.rotate(self.get_object(), self.actor)
         return Response(with_secret(webhook, secret), headers=NO_STORE)
 
-    @extend_schema(request=WebhookPauseBody, responses=WebhookShown)
+    @extend_schema(request=ReasonBody, responses=WebhookShown)
     @action(detail=True, methods=["post"])
     def pause(self, request: Request, pk: str) -> Response:
         """Nothing goes out; what happens waits for 24 hours at most."""
         webhook = self.get_object()
-        reason = read(WebhookPauseBody(data=request.data)).get("reason", "")
-        return Response(told([webhooks.pause(webhook, self.actor, reason)])[0])
+        return Response(told([webhooks.pause(webhook, self.actor, reason_of(request))])[0])
 
     @extend_schema(request=None, responses=WebhookShown)
     @action(detail=True, methods=["post"])

@@ -157,7 +157,8 @@ def end_session(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 
 @deed
 def end_other_sessions(request: PageRequest) -> HttpResponse:
-    count = sessions.end_others(me(request), request.actor, request.session.session_key)
+    reason = request.POST.get("reason", "").strip()[:500]
+    count = sessions.end_others(me(request), request.actor, request.session.session_key, reason)
     told = "There was no other session." if not count else f"Ended {count} other sessions."
     messages.success(request, "Ended the other session." if count == 1 else told)
     return redirect("sessions")

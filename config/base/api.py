@@ -220,10 +220,21 @@ class Body(serializers.Serializer[Any]):
         return value
 
 
+class ReasonBody(Body):
+    """Why: others read it in the activities. A DELETE may hold it, too."""
+
+    reason = serializers.CharField(max_length=500, required=False, allow_blank=True)
+
+
 def read(body: Body) -> dict[str, Any]:
     """What was given, once it is known to be good. Raises ValidationError."""
     body.is_valid(raise_exception=True)
     return dict(body.validated_data)
+
+
+def reason_of(request: Request) -> str:
+    """Of a request that takes a `ReasonBody`, or ''. Raises ValidationError."""
+    return str(read(ReasonBody(data=request.data)).get("reason", ""))
 
 
 class Moment(serializers.DateTimeField):
@@ -261,8 +272,10 @@ __all__ = [
     "Listing",
     "Moment",
     "Pages",
+    "ReasonBody",
     "Router",
     "Shown",
     "Strict",
     "read",
+    "reason_of",
 ]

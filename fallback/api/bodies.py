@@ -180,10 +180,6 @@ class PauseBody(Body):
         return attrs
 
 
-class ReasonBody(Body):
-    reason = serializers.CharField(max_length=500, required=False, allow_blank=True)
-
-
 class SweepBody(Body):
     organization_id = serializers.UUIDField(required=False, help_text=ORGANIZATION)
     dry_run = serializers.BooleanField(required=False, help_text="Tell, and move nothing.")

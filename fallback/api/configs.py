@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from accounts.endpoints import Endpoint
 from accounts.middleware import request_id_of
 from accounts.permissions import allow, organization_for
-from config.base.api import read
+from config.base.api import ReasonBody, read, reason_of
 from config.base.problems import Conflict, by_field
 from fallback import configuring, external
 from fallback.api.bodies import ConfigBody
@@ -95,10 +95,10 @@ class Configs(Endpoint):
         """What is left out stays. Destinations are replaced as a whole."""
         return self._change(partial=True)
 
-    @extend_schema(responses={204: None})
+    @extend_schema(request=ReasonBody, responses={204: None})
     def destroy(self, request: Request, pk: str) -> Response:
         """Always possible: its open moves run on."""
-        configuring.delete_config(self.get_object(), self.actor)
+        configuring.delete_config(self.get_object(), self.actor, reason_of(request))
         return Response(status=204)
 
     @extend_schema(request=None, responses=RepairShown)

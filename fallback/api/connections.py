@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from accounts.endpoints import Endpoint
 from accounts.middleware import request_id_of
 from accounts.permissions import organization_for
-from config.base.api import read
+from config.base.api import ReasonBody, read, reason_of
 from config.base.problems import Conflict
 from fallback import connecting, external
 from fallback.api.bodies import ConnectionBody
@@ -71,10 +71,10 @@ class Connections(Endpoint):
         """Without a token the stored one stays."""
         return self._change(partial=False)
 
-    @extend_schema(responses={204: None})
+    @extend_schema(request=ReasonBody, responses={204: None})
     def destroy(self, request: Request, pk: str) -> Response:
         """Its configs go with it. 409 while moves are open."""
-        connecting.delete(self.get_object(), self.actor)
+        connecting.delete(self.get_object(), self.actor, reason_of(request))
         return Response(status=204)
 
     @extend_schema(request=None, responses=TestShown)

@@ -11,10 +11,10 @@ from rest_framework.response import Response
 from accounts.endpoints import Endpoint
 from accounts.permissions import organization_for
 from config.base import live
-from config.base.api import read
+from config.base.api import ReasonBody, read, reason_of
 from config.base.problems import Conflict
 from fallback import moving, sweep
-from fallback.api.bodies import ReasonBody, SweepBody
+from fallback.api.bodies import SweepBody
 from fallback.filters import MoveFilters, SweepFilters
 from fallback.models import Connection, Move, Sweep
 from fallback.models.move import SEARCHED
@@ -53,7 +53,7 @@ class Moves(Endpoint):
     def retry(self, request: Request, pk: str) -> Response:
         """Take it up where it broke. Only if it failed or needs attention."""
         move = self.get_object()
-        moving.retry(move, self.actor, read(ReasonBody(data=request.data)).get("reason", ""))
+        moving.retry(move, self.actor, reason_of(request))
         live.nudge(drive_tick)
         return Response(MoveWithSteps(self.get_object()).data)
 
@@ -62,7 +62,7 @@ class Moves(Endpoint):
     def cancel(self, request: Request, pk: str) -> Response:
         """Before its trigger only: what runs at the destination already is finished."""
         move = self.get_object()
-        moving.cancel(move, self.actor, read(ReasonBody(data=request.data)).get("reason", ""))
+        moving.cancel(move, self.actor, reason_of(request))
         return Response(MoveWithSteps(self.get_object()).data)
 
 

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from accounts import activity
 from accounts.endpoints import Endpoint
 from accounts.permissions import allow
-from config.base.api import read
+from config.base.api import ReasonBody, read, reason_of
 from fallback import pausing
 from fallback.api.bodies import PauseBody
 from fallback.filters import PauseFilters
@@ -67,13 +67,13 @@ class Pauses(Endpoint):
         pause = pausing.pause(scope, self.actor, data["reason"], data.get("until"))
         return Response(PauseShown(pause).data, status=201)
 
-    @extend_schema(responses={204: None})
+    @extend_schema(request=ReasonBody, responses={204: None})
     def destroy(self, request: Request, pk: str) -> Response:
         pause = self.get_object()
         scope = pause.config or pause.connection
         if scope is None:
             self._must_see_all()
-        pausing.resume(scope, self.actor)
+        pausing.resume(scope, self.actor, reason_of(request))
         return Response(status=204)
 
     def _scope(self, data: dict[str, Any]) -> Scope:
