@@ -149,7 +149,10 @@ def one_of_each(endpoints: list[tuple[str, str, str, Any]], **_: Any) -> list[An
 
 
 def without_marks(result: Json, **_: Any) -> Json:
-    """Enums stay where they are used; the mark that would give them names of their own goes."""
+    """Enums stay where they are used; the mark that would give them names of their own goes.
+
+    So do patterns that mean another thing to their readers.
+    """
     _unmark(result)
     return result
 
@@ -157,6 +160,9 @@ def without_marks(result: Json, **_: Any) -> Json:
 def _unmark(node: Any) -> None:
     if isinstance(node, dict):
         node.pop("x-spec-enum-id", None)
+        # In Python \w is a letter of any script, in OpenAPI one of ASCII: it would forbid Zürich.
+        if "\\w" in str(node.get("pattern")).lower():
+            del node["pattern"]
     for item in node.values() if isinstance(node, dict) else node:
         if isinstance(item, dict | list):
             _unmark(item)

@@ -58,6 +58,9 @@ class TestDescription:
         ]
         assert [name for name in names if "_" in name] == []
 
+    def test_no_pattern_takes_letters_for_those_of_ascii(self, db):
+        assert "\\\\w" not in Client().get("/api/schema").content.decode().lower()
+
     def test_swagger_works_offline(self, db):
         page = Client().get("/api/docs").content.decode()
         script = Client().get("/api/docs?script=").content.decode()
