@@ -1,6 +1,7 @@
 """The API against its own description: generated calls, good and bad, answered as described."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -19,9 +20,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from accounts.models import Membership
+from accounts.models import Delivery, Membership
 from fallback.simulator.client import Simulator
-from tests.factories import ConnectionFactory, issue_token
+from tests.accounts.webhooking import make as make_webhook
+from tests.factories import ConnectionFactory, InviteFactory, MembershipFactory, issue_token
 from tests.fallback.factories import (
     FallbackConfigFactory,
     MoveFactory,
@@ -38,6 +40,7 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
+IDS = {"{id}", "{organization}", "{webhook}", "{message}"}  # in addresses
 IN_CI, IN_SOAK = 300, 2000
 
 
@@ -72,6 +75,8 @@ def rows(owner: Membership, simulator: Simulator, settings: Any) -> dict[str, st
     counts = {"seen": 1, "stuck": 0, "planned": 0, "skipped": {"NotStuckYet": 1}, "runs": []}
     sweep = SweepFactory.create(organization=owner.organization, sources=[source | counts])
     pause = PauseFactory.create(connection=remote)
+    webhook = make_webhook(owner.organization)
+    delivery = Delivery.objects.create(webhook=webhook, event="move.failed", state="failed")
     found = {
         "connections": remote,
         "fallback-configs": config,
@@ -79,8 +84,13 @@ def rows(owner: Membership, simulator: Simulator, settings: Any) -> dict[str, st
         "pauses": pause,
         "sweeps": sweep,
         "organizations": owner.organization,
+        "members": MembershipFactory.create(organization=owner.organization),
+        "invites": InviteFactory.create(organization=owner.organization),
+        "tokens": issue_token(owner.user)[0],
+        "webhooks": webhook,
     }
-    return {name: str(row.pk) for name, row in found.items()}
+    ids = {name: str(row.pk) for name, row in found.items()}
+    return ids | {"deliveries": str(delivery.message_id)}
 
 
 def cases(operations: list[Any], rows: dict[str, str]) -> st.SearchStrategy[Case]:
@@ -88,11 +98,10 @@ def cases(operations: list[Any], rows: dict[str, str]) -> st.SearchStrategy[Case
 
     def with_an_id(drawn: tuple[Case, bool]) -> Case:
         case, real = drawn
-        row = rows.get(case.path.split("/")[2])
-        if real and row and "id" in (case.path_parameters or {}):
-            case.path_parameters["id"] = row
-        if real and row and "organization" in (case.path_parameters or {}):
-            case.path_parameters["organization"] = row
+        parts = case.path.split("/")  # '/api/webhooks/{webhook}/deliveries/{message}'
+        for kind, name in pairwise(parts):
+            if real and kind in rows and name in IDS:
+                case.path_parameters[name.strip("{}")] = rows[kind]
         return case
 
     of_each = [
