@@ -25,7 +25,8 @@ COPY templates templates
 COPY static static
 USER switchyard
 # The values serve this one step: collecting static files needs settings, and keeps none of them.
-RUN SECRET_KEY=build ALLOWED_HOSTS=build ENCRYPTION_KEYS="$(PRODUCTION=false SECRET_KEY=build python manage.py encryption_key)" \
+RUN SECRET_KEY="$(python -c 'import secrets; print(secrets.token_urlsafe(50))')" ALLOWED_HOSTS=build \
+    ENCRYPTION_KEYS="$(PRODUCTION=false SECRET_KEY=build python manage.py encryption_key)" \
     python manage.py collectstatic --noinput --verbosity 0
 EXPOSE 3000
 CMD ["daphne", "--verbosity", "0", "--bind", "0.0.0.0", "--port", "3000", "config.asgi:application"]
