@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
 from accounts.models import Organization
 from config.base.actor import Actor
@@ -34,6 +35,8 @@ class Command(BaseCommand):
             records = importing.read(options["file"])
         except importing.Unreadable as error:
             raise CommandError(str(error), returncode=2) from None
+        except DatabaseError as error:
+            raise CommandError(f"The database cannot be used: {error}", returncode=2) from None
         except CommandError as error:
             error.returncode = 2
             raise

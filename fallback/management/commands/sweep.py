@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 from django.utils import timezone
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -43,6 +44,8 @@ class Command(BaseCommand):
         except CommandError as error:
             error.returncode = 2
             raise
+        except DatabaseError as error:
+            raise CommandError(f"The database cannot be used: {error}", returncode=2) from None
         begun, at = time.monotonic(), timezone.now()
         actor = Actor.system("manage.py sweep")
         sweeps = [
