@@ -269,6 +269,14 @@ class TestDoctor:
         PeriodicTask.objects.filter(name="sweep").update(enabled=False)
         assert "warn  ticks      switched off: sweep" in self.examine()[1]
 
+    @pytest.mark.parametrize("name", [name for name, _, _ in TICKS])
+    def test_a_tick_that_is_missing_is_a_failure(self, db, name):
+        PeriodicTask.objects.filter(name=name).delete()
+        status, out = self.examine()
+        assert status == 1
+        assert f"fail  ticks      missing: {name}\n" in out
+        assert "-> manage.py migrate makes them" in out
+
 
 def test_a_printed_key_is_usable(settings):
     out = StringIO()

@@ -15,6 +15,7 @@ from django.db import DatabaseError, connection
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
+from config.apps import TICKS
 from config.base.secrets import Undecryptable, decrypt
 from config.encrypted import encrypted_fields, stored_values
 from config.health import broker_answers, database_answers
@@ -145,9 +146,11 @@ def check_clock() -> Finding:
 
 
 def check_ticks() -> Finding:
-    ticks = PeriodicTask.objects.filter(task__startswith="fallback.")
-    if not ticks:
-        return Finding("ticks", FAIL, "there are none", "manage.py migrate makes them")
+    names = {task: name for name, task, _ in TICKS}
+    ticks = PeriodicTask.objects.filter(task__in=names).order_by("name")
+    if missing := names.keys() - {tick.task for tick in ticks}:
+        text = f"missing: {', '.join(sorted(names[task] for task in missing))}"
+        return Finding("ticks", FAIL, text, "manage.py migrate makes them")
     if off := [tick.name for tick in ticks if not tick.enabled]:
         step = "enable them in the admin, under Periodic tasks"
         return Finding("ticks", WARN, f"switched off: {', '.join(off)}", step)
