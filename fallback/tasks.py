@@ -1,10 +1,12 @@
 """Beat ticks. The rows are the queue, so a lost or doubled tick costs nothing."""
 
+import uuid
 from datetime import timedelta
 
 import structlog
 from celery import shared_task
 from django.conf import settings
+from django.core.cache import cache
 from django.utils import timezone
 
 from accounts.models import Organization
@@ -16,7 +18,9 @@ from fallback.models import Connection, Move, Sweep
 log = structlog.get_logger(__name__)
 DRIVE_SECONDS = 30.0  # the calls under way then need up to 13 s more; a task may take 60
 SWEEPS_KEPT = timedelta(days=90)
-_told: dict[str, str] = {}
+TOLD_SECONDS = 86_400
+_WORKER = uuid.uuid4().hex  # made before a worker forks, so all processes of its pool share it
+_told = ""  # by this process, should there be no cache
 
 
 def why_idle() -> str:
@@ -28,13 +32,22 @@ def why_idle() -> str:
     return ""
 
 
+def tell_once(idle: str) -> None:
+    """Not at every tick, and not by every process of a worker's pool."""
+    global _told
+    key = f"idle:{_WORKER}"
+    known = cache.get(key, _told)
+    _told = idle
+    cache.set(key, idle, TOLD_SECONDS)
+    if idle != known:
+        log.warning("automation_idle", why=idle) if idle else log.info("automation_active")
+
+
 @shared_task
 def sweep_tick() -> None:
     """One pass of every organization that has a usable connection, each in a task of its own."""
     idle = why_idle()
-    if idle != _told.get("idle", ""):  # once, not at every tick
-        log.warning("automation_idle", why=idle) if idle else log.info("automation_active")
-        _told["idle"] = idle
+    tell_once(idle)
     if idle:
         return
     usable = Connection.objects.usable().values("organization_id")

@@ -265,15 +265,30 @@ def test_the_command_says_why_it_cannot_run(organization: Organization) -> None:
 def test_the_tick_says_once_why_it_does_nothing(
     settings: Settings, config: FallbackConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "_told", {})
+    monkeypatch.setattr(tasks, "_told", "")
     settings.JOB_FALLBACK_ENABLED = False
     with structlog.testing.capture_logs() as logs:
         tasks.sweep_tick()
         tasks.sweep_tick()
-    assert [line["why"] for line in logs] == ["JOB_FALLBACK_ENABLED is off."]
+    told = [line["why"] for line in logs if line["event"] == "automation_idle"]
+    assert told == ["JOB_FALLBACK_ENABLED is off."]  # also without a cache, as here
     settings.JOB_FALLBACK_ENABLED = True
     tasks.sweep_organization(str(config.connection.organization_id))
     assert Move.objects.filter(state=MoveState.PLANNED, by_person=False).count() == 6
+
+
+def test_the_processes_of_a_worker_say_it_once_together(
+    settings: Settings, config: FallbackConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    monkeypatch.setattr(tasks, "_WORKER", "one")
+    with structlog.testing.capture_logs() as logs:
+        for enabled in (False, False, True, True, False, False):
+            monkeypatch.setattr(tasks, "_told", "")  # a process that has had no tick yet
+            settings.JOB_FALLBACK_ENABLED = enabled
+            tasks.tell_once(tasks.why_idle())
+    events = [line["event"] for line in logs]
+    assert events == ["automation_idle", "automation_active", "automation_idle"]
 
 
 def test_an_organization_deleted_while_its_runs_were_looked_at(
