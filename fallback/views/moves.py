@@ -24,9 +24,12 @@ GROUPS: dict[str, list[str]] = {
 }
 GROUP_LABELS = {"person": "Needs a person", "moving": "Moving", "ended": "Ended"}
 REASONS = [
-    *("AnswerLost", "CancelledByPerson", "CreateRejected", "ManifestMissing", "NameTaken"),
-    *("Rejected", "RolloutFailed", "RolloutTimedOut", "SourceFailed", "SourceGone"),
-    *("SourceRecovered", "SourceUnknown", "TriggerRejected", "Unauthorized", "Unavailable"),
+    *("AnswerLost", "AwaitingEnd", "CancelledByPerson", "Conflict", "CreateRejected"),
+    *("InternalError", "ManifestMissing", "NameTaken", "NotEnded", "PreparedElsewhere"),
+    *("Rejected", "RemoteChanged", "RollingOut", "RolloutFailed", "RolloutTimedOut"),
+    *("RolloutUnderWay", "RunClaimed", "SourceFailed", "SourceGone", "SourceRecovered"),
+    *("SourceUnknown", "TriggerRejected", "TriggerUnderWay", "Unauthorized", "Unavailable"),
+    "WrongDeployment",
 ]
 MOST_PLACES = 200
 
