@@ -119,12 +119,19 @@ class Caller(TrueFoundry):
 
 def caller_of(connection: Connection, own_token: str = "", request_id: str = "") -> Caller:
     """A client with the caller's own token, else the connection's, else the developer's."""
-    token = own_token or connection.secret or settings.TF_USER_API_TOKEN
+    token = own_token or connection.secret or developers_token(connection)
     if not connection.url:
         raise Conflict("The connection has no address: TRUEFOUNDRY_API_URL is not set.", "NoUrl")
     if not token:
         raise Conflict(f"The connection has no token. Send one in {OWN_TOKEN}.", "NoToken")
     return Caller(connection.url, token, connection.assumed_user, request_id)
+
+
+def developers_token(connection: Connection) -> str:
+    """It is the environment's control plane's, and goes to no other that somebody connects."""
+    url = settings.TRUEFOUNDRY_API_URL
+    ours = url and connection.remote == naming.remote_of(naming.base_url_of(url))
+    return settings.TF_USER_API_TOKEN if ours else ""
 
 
 def developers_caller(request_id: str = "") -> Caller | None:

@@ -252,6 +252,17 @@ class TestWhoseToken:
         settings.TF_USER_API_TOKEN = "refused"
         assert caller.get("external/clusters").status_code == 200
 
+    def test_a_developers_goes_to_its_own_control_plane_only(
+        self, caller, remote, simulator, settings
+    ):
+        Connection.objects.update(token="")
+        settings.TF_USER_API_TOKEN = simulator.token
+        problem(caller.get("external/clusters"), 409, "NoToken")
+        settings.TRUEFOUNDRY_API_URL = "https://tfy.example.org"
+        problem(caller.get("external/clusters"), 409, "NoToken")
+        settings.TRUEFOUNDRY_API_URL = simulator.url
+        assert caller.get("external/clusters").status_code == 200
+
     def test_without_an_address(self, caller, owner, settings):
         settings.TRUEFOUNDRY_API_URL, settings.TF_SERVICE_API_TOKEN = "", "x"
         Connection.objects.create(
