@@ -24,7 +24,8 @@ from accounts.api.tokens import Tokens
 from accounts.api.users import Users
 from accounts.api.webhooks import Deliveries, Webhooks
 from config.base import problems
-from config.base.api import Router
+from config.base.api import Router, Strict
+from config.base.parameters import TEXT, Parameter, one_of
 from config.health import Health, Live, Ready
 from fallback.api.configs import Configs
 from fallback.api.connections import Connections
@@ -44,15 +45,20 @@ class PlainJson(JSONRenderer):
     """The description as it is: the API's own renderer would change its keys."""
 
 
-class Description(SpectacularAPIView):
+class Description(Strict, SpectacularAPIView):
     """The API in OpenAPI 3.1, as JSON, or as YAML where that is accepted."""
 
+    own = Parameter("format", one_of(["json"]))
     authentication_classes = ()
     permission_classes = (AllowAny,)
     renderer_classes = (PlainJson, OpenApiJsonRenderer2, OpenApiYamlRenderer2)  # type: ignore[assignment]
 
+    def known_parameters(self) -> list[Parameter]:
+        return [self.own]
+
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        self.own.value(self.given)
         return Response(description())
 
 
@@ -63,12 +69,15 @@ def description() -> dict[str, Any]:
     return found
 
 
-class Documentation(SpectacularSwaggerSplitView):
+class Documentation(Strict, SpectacularSwaggerSplitView):
     """Swagger, with files of our own: it works offline."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
     url_name = "api:schema"
+
+    def known_parameters(self) -> list[Parameter]:
+        return [Parameter("script", TEXT, "Its script alone.")]
 
 
 @csrf_exempt

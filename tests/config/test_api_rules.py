@@ -25,6 +25,7 @@ from tests.fallback.factories import (
 )
 
 pytestmark = pytest.mark.django_db
+OTHERS = ["users/me", "external/clusters", "health", "schema", "docs"]
 LISTS = ["moves", "sweeps", "fallback-configs", "connections", "pauses", "activity"]
 
 
@@ -105,7 +106,7 @@ class TestSpelling:
 
 
 class TestParameters:
-    @pytest.mark.parametrize("path", [*LISTS, "users/me", "external/clusters", "health"])
+    @pytest.mark.parametrize("path", [*LISTS, *OTHERS])
     def test_an_unknown_one_is_refused_by_name(self, caller, path):
         told = problem(caller.get(path, colour="red"), 400, "Invalid")
         assert "Unknown parameter. Known here: " in told["errors"]["colour"][0]
