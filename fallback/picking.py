@@ -132,8 +132,7 @@ def _offer(found: list[Any]) -> Offer:
 
 
 def _label(item: Any) -> str:
-    """Clusters may have no name beside the one at the end of their FQN."""
-    return item.name or getattr(item, "fqn", "").rpartition(":")[2] or item.id
+    return item.name or item.id
 
 
 def _waiting(client: external.Caller, cluster_id: str, workspace_id: str) -> Waiting:

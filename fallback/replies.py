@@ -212,14 +212,19 @@ def _moment(item: dict[str, Any], name: str) -> int:
     return found if EARLIEST <= found < LATEST else 0
 
 
+def _name(item: dict[str, Any]) -> str:
+    """Of a cluster or workspace: the vendor's SDK knows it as the end of the FQN only."""
+    return _text(item, "name") or _text(item, "fqn").rpartition(":")[2]
+
+
 def to_cluster(item: dict[str, Any]) -> Cluster:
-    return Cluster(_text(item, "id"), _text(item, "name"), _text(item, "fqn"))
+    return Cluster(_text(item, "id"), _name(item), _text(item, "fqn"))
 
 
 def to_workspace(item: dict[str, Any]) -> Workspace:
     return Workspace(
         id=_text(item, "id"),
-        name=_text(item, "name"),
+        name=_name(item),
         fqn=_text(item, "fqn"),
         cluster_id=_text(item, "clusterId"),
         tenant_name=_text(item, "tenantName"),

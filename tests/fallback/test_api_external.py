@@ -61,6 +61,7 @@ class TestWhatIsTold:
         assert told["pagination"] == {"total": 3, "offset": 0, "limit": 100}
         assert {row["id"] for row in told["data"]} == {row["id"] for row in seeded["clusters"]}
         assert {frozenset(row) for row in told["data"]} == {frozenset({"id", "name", "fqn"})}
+        assert {row["name"] for row in told["data"]} == {"source-1", "spare-1", "spare-2"}
         first = told["data"][0]
         assert caller.get(f"external/clusters/{first['id']}").json() == {"data": first}
 

@@ -1,11 +1,21 @@
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fallback import replies
-from fallback.replies import OVERLAP, PAGE, Unavailable, complete, is_whole, to_job_run
+from fallback.replies import (
+    OVERLAP,
+    PAGE,
+    Unavailable,
+    complete,
+    is_whole,
+    to_cluster,
+    to_job_run,
+    to_workspace,
+)
 
 
 class Shifting:
@@ -114,3 +124,11 @@ def test_a_run_is_acted_on_only_if_all_of_it_is_told(field: str, value: object) 
     assert is_whole(to_job_run(WHOLE))
     assert not is_whole(to_job_run(WHOLE | {field: value}))
     assert not is_whole(to_job_run({k: v for k, v in WHOLE.items() if k != field}))
+
+
+@pytest.mark.parametrize("read", [to_cluster, to_workspace])
+def test_a_place_is_named_as_its_fqn_ends_unless_it_says_more(read: Any) -> None:
+    """The vendor's SDK knows no other name of it."""
+    assert read({"id": "x", "fqn": "acme:gpu"}).name == "gpu"
+    assert read({"id": "x", "fqn": "acme:gpu", "name": "GPUs"}).name == "GPUs"
+    assert read({"id": "x"}).name == ""
