@@ -9,16 +9,27 @@ import pytest
 from tests.config.test_environment import ROOT, child
 
 
-@pytest.mark.parametrize("command", [("sweep", "--json"), ("import_fallback_configs", "x.json")])
-def test_without_its_tables_it_could_not_run(command: tuple[str, ...], tmp_path: Path) -> None:
-    done = subprocess.run(
+def run(data_dir: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "manage.py", *command],
         cwd=ROOT,
-        env=child({"DATA_DIR": str(tmp_path)}),
+        env=child({"DATA_DIR": str(data_dir)}),
         capture_output=True,
         text=True,
         timeout=60,
     )
+
+
+@pytest.mark.parametrize("command", [("sweep", "--json"), ("import_fallback_configs", "x.json")])
+def test_without_its_tables_it_could_not_run(command: tuple[str, ...], tmp_path: Path) -> None:
+    done = run(tmp_path, *command)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("CommandError: The database cannot be used: ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["-1", "nan", "inf", "1e9", "soon"])
+def test_a_time_that_is_none_is_refused_before_anything_is_done(text: str, tmp_path: Path) -> None:
+    done = run(tmp_path, "sweep", "--wait", "--timeout", text)
+    assert done.returncode == 2
+    assert f"argument --timeout: invalid seconds value: '{text}'" in done.stderr

@@ -23,6 +23,14 @@ from fallback.sweep import sweep
 from fallback.tasks import drive_tick
 
 Figures = dict[str, Any]
+LONGEST = 7 * 86_400
+
+
+def seconds(text: str) -> float:
+    """Raises ValueError for what is none, which argparse tells."""
+    if 0 <= (value := float(text)) <= LONGEST:
+        return value
+    raise ValueError(text)
 
 
 class Command(BaseCommand):
@@ -35,7 +43,7 @@ class Command(BaseCommand):
         parser.add_argument("--organization", metavar="SLUG", help="default: all")
         parser.add_argument("--dry-run", action="store_true", help="tell, and write nothing")
         parser.add_argument("--wait", action="store_true", help="drive every due move here")
-        parser.add_argument("--timeout", type=float, default=60, help="seconds, with --wait")
+        parser.add_argument("--timeout", type=seconds, default=60, help="seconds, with --wait")
         parser.add_argument("--json", action="store_true", help="print one object")
 
     def handle(self, *args: Any, **options: Any) -> None:
