@@ -51,7 +51,9 @@ def hindrances(reader: Actor, last: list[Sweep]) -> list[Hindrance]:
 
 def _without_connection(connections: QuerySet[Connection]) -> Hindrance:
     if connections.exists():
-        message = "Every connection is disabled or lacks its token, so no control plane is asked."
+        message = (
+            "Every connection is disabled, or lacks address or token, so no control plane is asked."
+        )
         return Hindrance("NoToken", "No connection can be used.", message, "person")
     message = "Create one, with a token, so that stuck runs can be seen."
     return Hindrance("NoConnection", "There is no connection.", message, "person")

@@ -28,7 +28,7 @@ def why_idle() -> str:
     if not settings.JOB_FALLBACK_ENABLED:
         return "JOB_FALLBACK_ENABLED is off."
     if not Connection.objects.usable().exists():
-        return "There is no enabled connection with a token."
+        return "There is no enabled connection with address and token."
     return ""
 
 

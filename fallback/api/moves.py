@@ -98,7 +98,7 @@ class Sweeps(Endpoint):
         data = read(SweepBody(data=request.data))
         organization = organization_for(self.actor, "sweep.run", data.get("organization_id"))
         if not Connection.objects.usable().filter(organization=organization).exists():
-            raise Conflict("There is no enabled connection with a token.", "NoConnection")
+            raise Conflict("There is no enabled connection with address and token.", "NoConnection")
         row = sweep.request(organization, self.actor, dry_run=data.get("dry_run", False))
         live.nudge(run_requested_sweeps)
         return Response(SweepShown(row).data, status=202)

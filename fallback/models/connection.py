@@ -33,9 +33,10 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         return alive if actor.sees_all else alive.filter(organization_id__in=actor.organizations)
 
     def usable(self) -> Self:
-        """Switched on and, as far as the row can tell, with a token."""
+        """Switched on and, as far as the row can tell, with an address and a token."""
         ours = Q(from_environment=False) & ~Q(token="")
-        environment = Q(from_environment=True) if settings.TF_SERVICE_API_TOKEN else Q(pk=None)
+        there = settings.TF_SERVICE_API_TOKEN and settings.TRUEFOUNDRY_API_URL
+        environment = Q(from_environment=True) if there else Q(pk=None)
         return self.filter(ours | environment, enabled=True, organization__deleted_at__isnull=True)
 
 

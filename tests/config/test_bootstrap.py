@@ -9,6 +9,7 @@ from django.utils import timezone
 from accounts.models import Activity, Membership, Organization, User
 from accounts.roles import Role
 from fallback.models import Connection
+from fallback.tasks import why_idle
 from tests.factories import MembershipFactory, OrganizationFactory, UserFactory
 
 PASSWORD = "a long enough passphrase"
@@ -109,6 +110,16 @@ def test_a_deleted_organization_stays_deleted():
     OrganizationFactory.create(name="Analytics", deleted_at=timezone.now())
     with pytest.raises(CommandError, match="deleted"):
         bootstrap()
+
+
+def test_a_service_token_without_an_address_is_told(settings):
+    settings.TF_SERVICE_API_TOKEN, settings.TRUEFOUNDRY_API_URL = "tfy-service-token", ""
+    assert "It leads nowhere: TRUEFOUNDRY_API_URL is not set." in bootstrap()
+    assert why_idle() == "JOB_FALLBACK_ENABLED is off."
+    settings.JOB_FALLBACK_ENABLED = True
+    assert why_idle() == "There is no enabled connection with address and token."
+    settings.TRUEFOUNDRY_API_URL = "https://tfy.example.org"
+    assert why_idle() == ""
 
 
 def test_with_a_service_token_the_connection_from_the_environment_is_made_once(settings):

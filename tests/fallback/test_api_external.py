@@ -270,6 +270,7 @@ class TestWhoseToken:
             organization=owner.organization, name="Environment", from_environment=True
         )
         problem(caller.get("external/clusters"), 409, "NoUrl")
+        problem(caller.post("sweeps", {}), 409, "NoConnection")
 
 
 class TestWhichConnection:

@@ -56,6 +56,8 @@ class Command(BaseCommand):
             self.stdout.write("No connection: TF_SERVICE_API_TOKEN is not set.")
         else:
             self._say(created, f"connection {connection}")
+            if not connection.url:
+                self.stdout.write("It leads nowhere: TRUEFOUNDRY_API_URL is not set.")
 
     def _owner(self, email: str, password: str, username: str | None) -> User:
         user = User.objects.filter(email__iexact=email).first()

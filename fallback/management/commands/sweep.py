@@ -74,13 +74,15 @@ class Command(BaseCommand):
         found = Organization.objects.alive().filter(pk__in=usable)
         if slug is None:
             if not found:
-                raise CommandError("No organization has an enabled connection with a token.")
+                raise CommandError(
+                    "No organization has an enabled connection with address and token."
+                )
             return list(found)
         named = Organization.objects.alive().filter(slug=slug).first()
         if named is None:
             raise CommandError(f"There is no organization {slug!r}.")
         if not found.filter(pk=named.pk).exists():
-            raise CommandError(f"{named} has no enabled connection with a token.")
+            raise CommandError(f"{named} has no enabled connection with address and token.")
         return [named]
 
     def _go_on(self, organizations: list[Organization], options: dict[str, Any]) -> bool:
