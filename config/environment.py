@@ -110,6 +110,20 @@ class Environment:
         return f"redis://{host}:{port}/{db}"
 
 
+def plain(text: str) -> str:
+    """Raises ValueError for what no header can carry."""
+    if re.search(r"[^!-~]", text):
+        raise ValueError("not plain ASCII")
+    return text
+
+
+def user_name(text: str) -> str:
+    """As a connection takes it, or ''. Raises ValueError."""
+    if text and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", text):
+        raise ValueError("not a user name")
+    return text
+
+
 def made_once(path: Path) -> str:
     """The secret in `path`, made on first use and readable by its owner only."""
     try:

@@ -14,8 +14,10 @@ from config.environment import (
     derived_key,
     embedded_socket,
     made_once,
+    plain,
     refuse_weak_keys,
     refuse_weak_secret,
+    user_name,
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -342,9 +344,10 @@ SPECTACULAR_SETTINGS = {
 OUTBOUND_ALLOW_PRIVATE = env.flag("OUTBOUND_ALLOW_PRIVATE", default=not PRODUCTION)
 TRUEFOUNDRY_ALLOWED_HOSTS = env.list("TRUEFOUNDRY_ALLOWED_HOSTS")
 TRUEFOUNDRY_API_URL = env.url("TRUEFOUNDRY_API_URL", {"http", "https"})
-TF_SERVICE_API_TOKEN = env.text("TF_SERVICE_API_TOKEN")
-TF_USER_API_TOKEN = "" if PRODUCTION else env.text("TF_USER_API_TOKEN")
-SFY_ASSUMED_USER = env.text("SFY_ASSUMED_USER", "truefoundry")
+TF_SERVICE_API_TOKEN = env.parsed("TF_SERVICE_API_TOKEN", plain, "a token: ASCII, no spaces")
+TF_USER_API_TOKEN = env.parsed("TF_USER_API_TOKEN", plain, "a token: ASCII, no spaces")
+TF_USER_API_TOKEN = "" if PRODUCTION else TF_USER_API_TOKEN
+SFY_ASSUMED_USER = env.parsed("SFY_ASSUMED_USER", user_name, "truefoundry") or "truefoundry"
 JOB_FALLBACK_ENABLED = env.flag("JOB_FALLBACK_ENABLED")
 JOB_FALLBACK_STUCK_THRESHOLD_MINUTES = env.number(
     "JOB_FALLBACK_STUCK_THRESHOLD_MINUTES", 60, 1, 525_600

@@ -149,7 +149,8 @@ class ConnectionAdmin(Pausable, Deletable):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         fields = ("address", "has_token", "how", "message", "paused_until")
         times = ("checked_at", "created_at", "updated_at")
-        return (*fields, *times, *(["organization"] if obj else []))
+        environment = ["assumed_user"] if obj and obj.from_environment else []
+        return (*fields, *times, *(["organization"] if obj else []), *environment)
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any

@@ -107,8 +107,8 @@ class Connections(Endpoint):
         data = read(body)
         if data.pop("organization_id", connection.organization_id) != connection.organization_id:
             raise ValidationError({"organization_id": ["A connection stays where it is."]})
-        for name in ("base_url", "token"):
-            if environment and data.pop(name, ""):
+        for name in ("base_url", "token", "assumed_user"):
+            if environment and data.pop(name, "") not in ("", getattr(connection, name)):
                 raise ValidationError({name: ["This connection reads it from the environment."]})
         return Response(self._save(connection, data))
 

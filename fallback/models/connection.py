@@ -1,7 +1,7 @@
 """Connections: the control planes that we may call."""
 
 import uuid
-from typing import Self
+from typing import Any, Self
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -90,6 +90,14 @@ class Connection(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @classmethod
+    def from_db(cls, *args: Any, **kwargs: Any) -> Self:
+        """What is the environment's is read from there at use, whatever the row has."""
+        found = super().from_db(*args, **kwargs)
+        if found.__dict__.get("from_environment"):
+            found.assumed_user = settings.SFY_ASSUMED_USER
+        return found
 
     @property
     def url(self) -> str:

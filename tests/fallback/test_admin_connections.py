@@ -132,8 +132,9 @@ class TestConnections:
         content = root.get(page).content
         assert b"https://tfy.example.org/api/svc" in content
         assert b"tfy-environment" not in content and b"new_token" not in content
-        data = {"name": "Environment", "assumed_user": "truefoundry", "enabled": "on"}
+        data = {"name": "Environment", "assumed_user": "another", "enabled": "on"}
         assert root.post(page, data | {"base_url": "https://x.example"}).status_code == 302
+        assert Connection.objects.values_list("assumed_user", flat=True).get() == "truefoundry"
         connection.refresh_from_db()
         assert (connection.name, connection.base_url) == ("Environment", "")
 

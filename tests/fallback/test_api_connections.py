@@ -8,6 +8,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import Activity, Membership
+from fallback.external import caller_of
 from fallback.models import Connection, ConnectionState, FallbackConfig, Move
 from fallback.simulator.client import Simulator
 from tests.calling import NOBODYS, Caller, problem, results
@@ -157,8 +158,12 @@ class TestConnections:
         told = caller.get(path).json()
         assert (told["fromEnvironment"], told["hasToken"], told["baseUrl"]) == (True, True, "")
         assert caller.patch(path, {"name": "Renamed"}).status_code == 200
+        settings.SFY_ASSUMED_USER = "mover"
+        told = caller.get(path).json()
+        assert told["assumedUser"] == caller_of(Connection.objects.get())._assumed_user == "mover"
         assert caller.put(path, told | {"enabled": False}).status_code == 200
-        for change in ({"baseUrl": "https://evil.example.org"}, {"token": "x"}):
+        evil = {"baseUrl": "https://evil.example.org"}
+        for change in (evil, {"token": "x"}, {"assumedUser": "x"}):
             problem(caller.patch(path, change), 400, "Invalid")
         settings.TF_SERVICE_API_TOKEN = ""
         assert not caller.get(path).json()["hasToken"]
