@@ -166,3 +166,11 @@ def _unmark(node: Any) -> None:
     for item in node.values() if isinstance(node, dict) else node:
         if isinstance(item, dict | list):
             _unmark(item)
+
+
+def each_required_once(result: Json, **_: Any) -> Json:
+    """Two spellings of one field are one field in camelCase; JSON Schema wants each name once."""
+    for component in result["components"]["schemas"].values():
+        if "required" in component:
+            component["required"] = list(dict.fromkeys(component["required"]))
+    return result

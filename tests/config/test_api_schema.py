@@ -7,6 +7,7 @@ import pytest
 from django.contrib.staticfiles import finders
 from django.core.management import call_command
 from django.test import Client
+from jsonschema import Draft202012Validator
 
 from accounts.models import Membership
 from fallback.models import Connection
@@ -60,6 +61,11 @@ class TestDescription:
 
     def test_no_pattern_takes_letters_for_those_of_ascii(self, db):
         assert "\\\\w" not in Client().get("/api/schema").content.decode().lower()
+
+    def test_each_component_is_a_json_schema(self, db):
+        found = Client().get("/api/schema").json()
+        for component in found["components"]["schemas"].values():
+            Draft202012Validator.check_schema(component)
 
     def test_swagger_works_offline(self, db):
         page = Client().get("/api/docs").content.decode()
