@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 from django.conf import global_settings
+from environ import Env
+
+from config.environment import Environment
 
 ROOT = Path(__file__).parents[2]
 READERS = {"text", "list", "flag", "number", "choice", "url", "parsed", "required"}
@@ -104,6 +107,46 @@ def test_each_setting_is_used():
         if not hasattr(global_settings, name) and not name.startswith(LIBRARIES)
     }
     assert not unused
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        (
+            {"DB_HOST": "db", "DB_NAME": "a", "DB_USER": "b", "DB_PASSWORD": "p@ss/w:rd?"},
+            "postgres://b:p%40ss%2Fw%3Ard%3F@db:5432/a",
+        ),
+        (
+            {"DB_HOST": "db", "DB_PORT": "6432", "DB_DATABASE": "a b", "DB_USERNAME": "b"},
+            "postgres://b:@db:6432/a%20b",
+        ),
+        ({"DATABASE_URL": "postgres://x/y", "DB_HOST": "db"}, "postgres://x/y"),
+        ({"DB_NAME": "a"}, "sqlite:////data/switchyard.sqlite3"),
+    ],
+)
+def test_the_older_names_of_a_database_are_understood(monkeypatch, given, url):
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert Environment(Path("none")).database_url(Path("/data")) == url
+    settings = Env.db_url_config(url)
+    assert settings["PASSWORD"] == given.get("DB_PASSWORD", "")
+    assert settings["NAME"] in {*given.values(), "y", "/data/switchyard.sqlite3"}
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ({"REDIS_HOST": "valkey"}, "redis://valkey:6379/0"),
+        ({"REDIS_HOST": "v", "REDIS_PORT": "7000", "REDIS_DB": "3"}, "redis://v:7000/3"),
+        ({"REDIS_URL": "rediss://x", "REDIS_HOST": "valkey"}, "rediss://x"),
+        ({"REDIS_PORT": "7000"}, "unix:///run/v.sock"),
+    ],
+)
+def test_the_older_names_of_a_broker_are_understood(monkeypatch, given, url):
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert Environment(Path("none")).redis_url(Path("/run/v.sock")) == url
 
 
 def child(extra: dict[str, str] | None = None) -> dict[str, str]:
