@@ -15,6 +15,7 @@ from accounts.endpoints import Endpoint
 from accounts.middleware import request_id_of
 from accounts.permissions import allow, organization_for
 from config.base.api import ReasonBody, read, reason_of
+from config.base.casing import camel
 from config.base.problems import Conflict, by_field
 from fallback import configuring, external
 from fallback.api.bodies import ConfigBody
@@ -30,6 +31,7 @@ NAMES = {
     "source_job_id": "source.jobId",
     "connection": "connectionId",
 }
+PLACE = ("cluster_id", "workspace_id", "workspace_fqn", "max_open_moves")
 SECOND = "There is a config for this source already."
 CONFLICTS = {"Loop": "Loop", "unique_together": "ConfigExists"}
 
@@ -192,8 +194,8 @@ def refuse_second(config: FallbackConfig) -> None:
 def look_up(config: FallbackConfig, places: list[Destination]) -> None:
     """Ids that the remote does not know are 400s. Where it cannot be asked, repair comes later."""
     if errors := configuring.look_up_names(config, places, connect).errors:
-        names = NAMES | {"destinations": field_of(places)}
-        raise ValidationError({names.get(name, name): texts for name, texts in errors.items()})
+        named = {NAMES.get(name, name): texts for name, texts in errors.items()}
+        raise ValidationError(of_places(named, places))
 
 
 def refusal(error: InvalidModel, places: list[Destination]) -> Exception:
@@ -202,7 +204,17 @@ def refusal(error: InvalidModel, places: list[Destination]) -> Exception:
     for found in [*by_name.get("destinations", ()), *by_name.get("source_workspace_id", ())]:
         if code := CONFLICTS.get(str(found.code)):
             return Conflict(" ".join(found.messages), code)
-    return ValidationError(by_field(error, NAMES | {"destinations": field_of(places)}))
+    return ValidationError(of_places(by_field(error, NAMES), places))
+
+
+def of_places(errors: dict[str, list[str]], places: list[Destination]) -> dict[str, list[str]]:
+    """The verb's `destinations`, of which it says `workspace_fqn: …`, by the API's fields."""
+    for text in errors.pop("destinations", []):
+        name, colon, rest = text.partition(": ")
+        inner = bool(colon) and name in PLACE
+        where = f"{field_of(places)}.{camel(name)}" if inner else field_of(places)
+        errors.setdefault(where, []).append(rest if inner else text)
+    return errors
 
 
 def field_of(places: list[Destination]) -> str:

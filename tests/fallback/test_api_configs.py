@@ -129,6 +129,12 @@ class TestCreate:
         body["source"]["workspaceId"] = "nobodys"
         told = problem(caller.post("fallback-configs", body), 400, "Invalid")
         assert set(told["errors"]) == {"source.workspaceId"}
+        body = body_of(seeded)
+        body["destination"]["workspaceFqn"] = "another:one"
+        told = problem(caller.post("fallback-configs", body), 400, "Invalid")
+        there = seeded["destinations"][0]
+        told_of = [f"{there['workspaceId']} is {there['fqn']}."]
+        assert told["errors"] == {"destination.workspaceFqn": told_of}
         assert not FallbackConfig.objects.exists()
 
     def test_a_control_plane_that_is_away_leaves_something_to_repair(self, caller, away):
@@ -170,6 +176,10 @@ class TestCreate:
             ({"destination": []}, "destination"),
             ({"destination": {}}, "destination.clusterId"),
             ({"destination": {"clusterId": "one", "workspaceId": "a"}}, "destination"),
+            (
+                {"destination": {"clusterId": "t", "workspaceId": "b", "workspaceFqn": "a b"}},
+                "destination.workspaceFqn",
+            ),
             ({"destinations": []}, "destinations"),
             ({"destinations": [{"clusterId": "two"}]}, "destinations.0.workspaceId"),
             ({"destinations": [{"clusterId": "t", "workspaceId": "c"}]}, "destination"),
