@@ -26,6 +26,14 @@ def test_twenty_slow_rollouts_take_little_longer_than_one(world: Installation) -
     assert len(world.calls("create")) == 20
 
 
+def test_the_older_services_delay_before_the_first_try_is_kept(world: Installation) -> None:
+    world.sim.settings(rolloutSeconds=0)
+    world.seed(jobs=1, runsPerJob=2)
+    assert world.sweep(JOB_FALLBACK_TRIGGER_DELAY_MS="1500")["succeeded"] == 2
+    (create,), triggers = world.calls("create"), world.calls("trigger")
+    assert min(row["at"] for row in triggers) - create["at"] >= 1400  # milliseconds
+
+
 def test_a_failed_rollout_is_not_tried_again_at_once(world: Installation) -> None:
     world.sim.settings(failRollouts=-1)
     world.seed(jobs=2, runsPerJob=2)
