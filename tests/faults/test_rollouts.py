@@ -122,8 +122,7 @@ def test_a_job_whose_source_has_ended_is_saved_by_a_retry(world: Installation) -
 @pytest.mark.parametrize("purge_mode", [PurgeMode.AFTER_ACCEPT, PurgeMode.DIRECTLY])
 def test_a_later_version_whose_rollout_fails(world: Installation, purge_mode: str) -> None:
     """The earlier version stays active; its success is not the later one's."""
-    wish = {"jobs": 1, "runsPerJob": 1, "versionsPerJob": 2}
-    seeded = world.seed(purge_mode=purge_mode, **wish)
+    seeded = world.seed(purge_mode=purge_mode, jobs=1, runsPerJob=1, versionsPerJob=2)
     (run,) = seeded["stuckRuns"]
     assert world.sweep()["succeeded"] == 1
     world.sim.settings(failRollouts=-1)
