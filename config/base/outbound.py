@@ -8,6 +8,7 @@ link-local and private ranges are refused unless `OUTBOUND_ALLOW_PRIVATE`.
 import ipaddress
 import math
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from urllib3.util.retry import Retry
 EMBEDDING = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
 # What is local, and public to Python 3.11.
 LOCAL = (ipaddress.ip_network("64:ff9b:1::/48"), ipaddress.ip_network("fec0::/10"))
+DROP_UNSENT = struct.pack("ii", 1, 0)  # close at once, waiting 0 s for what is not sent
 
 
 class Refused(Exception):
@@ -225,6 +227,9 @@ class _Pinned(HTTPConnection):
             raise NameResolutionError(name, self, socket.gaierror(str(error))) from None
         try:
             made = super()._new_conn()
+            # Whoever gives up, or dies, takes back what its kernel still holds: that would be
+            # sent whenever the other side reads or the network heals, minutes later perhaps.
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, DROP_UNSENT)
             _note(made)
             return made
         finally:

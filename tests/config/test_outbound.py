@@ -27,7 +27,7 @@ class Listener:
         with suppress(OSError):
             while True:
                 taken, _ = self.listening.accept()
-                with taken:
+                with taken, suppress(ConnectionError):  # one where nothing was sent is dropped
                     taken.settimeout(5)
                     self.first.append(taken.recv(65536))
                     taken.sendall(ANSWER)

@@ -5,11 +5,14 @@ import signal
 import time
 from collections import Counter
 from contextlib import suppress
+from datetime import timedelta
 
 import psutil
 import pytest
+from django.utils import timezone
 
 from fallback.models import PurgeMode
+from tests.faults import stalling
 from tests.faults.databases import somebody_writes
 from tests.faults.world import Installation, Json, Running, wait_for
 
@@ -147,6 +150,30 @@ def test_stopped_past_its_lease_after_the_look_at_the_clock(world: Installation)
     """It has seen that there is time, and would send at once: it does not wake up."""
     stopped = stand_still(world, "STOP_AFTER", STANDSTILL_SECONDS="1")
     taken_over(world, stopped, 3, -signal.SIGKILL)
+
+
+def test_what_a_dead_process_has_not_got_rid_of_is_not_sent(world: Installation) -> None:
+    """The remote stands still with half of the trigger; the other half is in our kernel."""
+    seeded = world.sim.seed(jobs=1, runsPerJob=0, destinations=1)
+    long = f"echo {'x' * 100_000}"
+    world.sim.add_run(seeded["jobs"][0]["id"], ageMinutes=90, command=long)
+    upstream = world.sim.url.removesuffix("/api/svc")
+    with stalling.proxy(upstream, "/jobs/trigger") as stalled:
+        connection = world.connection(url=stalled.url)
+        world.config(seeded["sources"][0], *seeded["destinations"], connection=connection)
+        first = world.begin_sweep()
+        assert stalled.arrived.wait(20)
+        time.sleep(0.5)  # the process has handed it to its kernel
+        first.kill()
+        world.expire_leases()
+        world.sweep(timeout=1)
+        assert world.states() == {"Verifying AnswerLost": 1}
+        world.moves().update(trigger_lost_at=timezone.now() - timedelta(minutes=1))
+        world.hurry()
+        assert world.sweep()["succeeded"] == 1
+        stalled.go_on.set()
+        assert stalled.over.wait(20)
+    assert world.verdict() == {"moved": 1}
 
 
 @pytest.mark.soak
