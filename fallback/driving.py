@@ -169,7 +169,8 @@ class Driver:
             self._calling += 1
             self.peak = max(self.peak, self._calling)
             latest = min(task.must_end, self._deadline + GRACE_SECONDS)
-            future = self._pool.submit(_guarded, asked.run, latest)
+            wall = time.time() + latest - time.monotonic()
+            future = self._pool.submit(_guarded, asked.run, latest, wall)
             future.add_done_callback(lambda done: self._done.put((task, done)))
         elif isinstance(asked, Shared):
             leader = self._shared.get(asked.key)
@@ -207,13 +208,13 @@ class Driver:
         self._ready.extend((waiter, value, error) for waiter in task.waiters)
 
 
-def _guarded(run: Callable[[], Any], latest: float) -> Any:
-    # A process that was stopped for minutes must not send what somebody else has taken over, and
-    # where every call hangs, those that wait for a thread must not outlast the task.
+def _guarded(run: Callable[[], Any], latest: float, wall: float) -> Any:
+    # A process or machine that stood still for minutes must not send what somebody else has taken
+    # over, and where every call hangs, those that wait for a thread must not outlast the task.
     if time.monotonic() > latest:
         raise Stop()
     try:
-        with outbound.not_after(latest):
+        with outbound.not_after(latest, wall):
             return run()
     except outbound.TooLate:
         raise Stop() from None

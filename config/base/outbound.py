@@ -130,20 +130,27 @@ def lookups_checked() -> Iterator[None]:
 
 
 class TooLate(Exception):
-    """`latest` had passed when the request was about to go out; nothing was sent."""
+    """The latest moment had passed when the request was about to go out; nothing was sent."""
 
 
 _limit = threading.local()
 
 
 @contextmanager
-def not_after(latest: float) -> Iterator[None]:
-    """Requests of this thread go out until `latest` (time.monotonic), or raise TooLate."""
-    _limit.latest = latest
+def not_after(latest: float, wall: float = math.inf) -> Iterator[None]:
+    """Requests of this thread go out until `latest` (time.monotonic) and `wall` (time.time), or
+    raise TooLate. The first does not count while the machine is suspended, and leases end by the
+    second, which can be put back."""
+    _limit.latest = latest, wall
     try:
         yield
     finally:
         del _limit.latest
+
+
+def _too_late() -> bool:
+    latest, wall = getattr(_limit, "latest", (math.inf, math.inf))
+    return time.monotonic() > latest or time.time() > wall
 
 
 class _Cutter:
@@ -209,7 +216,7 @@ class _Pinned(HTTPConnection):
             self.gathered = None
         if self.sock is None:
             self.connect()
-        if time.monotonic() > getattr(_limit, "latest", math.inf):
+        if _too_late():
             raise TooLate
         self.sock.sendall(whole)
 

@@ -6,7 +6,8 @@ border to the libraries (the database's commit, the session's request), so that 
 CRASH_AT and CRASH_HOW say where: `before` or `after` step n, or `during` the n-th call that changes
 something, which is then on its way. LEASE_SECONDS shortens the leases; with STOP_AT the process
 stands still (SIGSTOP) when it is about to send a call to such a path, and with STOP_AFTER when it
-has already seen that there is time to. STANDSTILL_SECONDS is how long it outlives that.
+has already seen that there is time to. STANDSTILL_SECONDS is how long it outlives that. With
+SUSPENDED it is the machine that stands still: then its monotonic clock does, too.
 """
 
 import os
@@ -78,12 +79,16 @@ def lay(fuse: Fuse) -> None:
 
 
 def stop_before(path: str) -> None:
-    request = requests.Session.request
+    request, clock = requests.Session.request, time.monotonic
 
     def called(self: requests.Session, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
         if url.endswith(path):
+            before = clock()
             os.kill(os.getpid(), signal.SIGSTOP)
             time.sleep(0.1)  # the kernel may take a moment to stop this very thread
+            if "SUSPENDED" in os.environ:
+                away = clock() - before
+                time.monotonic = lambda: clock() - away
         return request(self, method, url, *args, **kwargs)
 
     requests.Session.request = called  # type: ignore[method-assign,assignment]
@@ -100,9 +105,11 @@ def stop_after(path: str) -> None:
         return request(self, method, url, *args, **kwargs)
 
     class Clock:
+        monotonic = staticmethod(time.monotonic)
+
         @staticmethod
-        def monotonic() -> float:
-            now = time.monotonic()
+        def time() -> float:
+            now = time.time()
             if under_way.url.endswith(path):
                 os.kill(os.getpid(), signal.SIGSTOP)
                 time.sleep(0.1)

@@ -140,9 +140,12 @@ def stand_still(world: Installation, env: str, **more: str) -> list[Running]:
     return stopped
 
 
-def test_stopped_past_its_lease_just_before_a_call(world: Installation) -> None:
+@pytest.mark.parametrize("what", [{}, {"SUSPENDED": "1"}], ids=["a process", "a machine"])
+def test_stopped_past_its_lease_just_before_a_call(
+    world: Installation, what: dict[str, str]
+) -> None:
     """Not even what it was about to send goes out when it wakes up."""
-    stopped = stand_still(world, "STOP_AT", STANDSTILL_SECONDS="100")
+    stopped = stand_still(world, "STOP_AT", STANDSTILL_SECONDS="100", **what)
     taken_over(world, stopped, 3, 0)
 
 
