@@ -90,6 +90,7 @@ class TrueFoundry:
             backoff_factor=0.2,
             backoff_max=5,
             respect_retry_after_header=True,
+            retry_after_max=5,  # who shall wait longer is told so, and waits without a thread
             raise_on_status=False,
             redirect=False,
         )

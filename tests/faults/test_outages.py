@@ -71,6 +71,16 @@ def test_one_bad_page_does_not_cost_a_sweep(world: Installation, effect: str) ->
     assert world.moves().values("source_run_id").distinct().count() == 125
 
 
+def test_a_remote_that_wants_to_be_left_alone_holds_nobody_up(world: Installation) -> None:
+    """A minute and more: longer than a task may take, so that its worker would be killed."""
+    world.seed(jobs=1, runsPerJob=1)
+    busy = {"effect": "status", "status": 503, "retryAfter": 70, "times": 1}
+    world.sim.faults({"call": "list_runs", **busy})
+    begun = time.monotonic()
+    assert world.sweep()["succeeded"] == 1
+    assert time.monotonic() - begun < 20
+
+
 def test_terminate_is_down_during_a_whole_sweep(world: Installation) -> None:
     """Moved runs wait for their end; nothing of them is moved again."""
     world.seed(jobs=3, runsPerJob=2)
