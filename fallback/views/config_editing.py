@@ -91,7 +91,7 @@ def _form(
         return _shown(request, config, form, draft, known)
     if _save(request, config, form, draft):
         return redirect("config", pk=config.pk)
-    draft.look(ask=False)
+    draft.look(ask=True)  # now: what the page fetches later would replace the errors
     return _shown(request, config, form, draft, known, status=400)
 
 

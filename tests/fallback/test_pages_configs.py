@@ -137,6 +137,9 @@ class TestForm:
         assert response.status_code == 400
         assert sentence in text_of(response)
         assert "problem" in text_of(response) and "to fix" in text_of(response)
+        # The choices are there already: fetching them would take what is said away again.
+        assert 'hx-trigger="load"' not in response.content.decode()
+        assert world.places[0]["clusterId"] in response.content.decode()
         assert not FallbackConfig.objects.exists()
 
     def test_the_source_is_no_destination(self, world):
