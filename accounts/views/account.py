@@ -11,7 +11,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
-from accounts import agents, passwords, renaming, sessions
+from accounts import agents, belonging, passwords, renaming, sessions
 from accounts.models import Activity, Membership, User
 from accounts.scope import PageRequest, deed, page, signed_in
 from accounts.signing import too_many
@@ -85,6 +85,7 @@ def account(request: PageRequest) -> HttpResponse:
     context = {
         "form": form,
         "happened": _happened_to(user),
+        "may_create": belonging.may_create(request.actor),
         "memberships": mine.select_related("organization").order_by("organization__name")[:200],
     }
     return render(request, "accounts/account.html", context, status=_status(form))

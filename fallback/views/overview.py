@@ -8,6 +8,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
+from accounts import belonging
 from accounts.models import Activity
 from accounts.scope import PageRequest, may_somewhere, page, where_may
 from config.base.actor import Actor
@@ -50,6 +51,8 @@ def _standing(request: PageRequest) -> dict[str, Any]:
     figures = outlook.figures(reader, last)
     oldest = moves.filter(state=MoveState.NEEDS_ATTENTION).order_by()
     return {
+        "homeless": not (request.actor.roles or request.actor.sees_all),
+        "may_create_home": belonging.may_create(request.actor),
         "figures": figures,
         "oldest": oldest.aggregate(at=Min("updated_at"))["at"] if figures["person"] else None,
         "banners": [

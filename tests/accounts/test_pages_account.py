@@ -133,12 +133,14 @@ class TestAccount:
         assert '<p class="quiet account-name">ada</p>' in shown
 
     def test_where_one_belongs(self, ada, client):
-        assert "No organization yet" in text_of(client.get("/account/"))
-        MembershipFactory.create(
-            user=ada, organization=OrganizationFactory.create(name="Acme"), role="viewer"
-        )
-        shown = text_of(client.get("/account/"))
-        assert "Acme viewer" in shown
+        nowhere = client.get("/account/")
+        assert "No organization yet" in text_of(nowhere)
+        assert 'href="/organizations/new/"' in nowhere.content.decode()
+        home = OrganizationFactory.create(name="Acme")
+        MembershipFactory.create(user=ada, organization=home, role="viewer")
+        shown = client.get("/account/")
+        assert "Acme viewer" in text_of(shown)
+        assert f'href="/organizations/{home.pk}/"' in shown.content.decode()
 
     def test_what_happened_to_it(self, ada, client):
         wrong = {"username": "ada", "password": "x"}

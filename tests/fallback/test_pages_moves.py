@@ -83,6 +83,18 @@ class TestOverview:
             Sweep.objects.update(skipped={"Capped": 1200})
         assert sentence in self.show(acme)
 
+    def test_who_is_nowhere_yet_is_led_to_an_organization(self, acme, settings):
+        """Not to a connection: that takes one."""
+        for create, led in (("anyone", True), ("superuser", False)):
+            settings.ORGANIZATION_CREATE = create
+            for path in ("/", "/now/"):
+                shown = text_of(acme.client("stranger").get(path))
+                assert "You are in no organization yet." in shown
+                assert "There is no connection." not in shown
+            content = acme.client("stranger").get("/").content.decode()
+            assert ('href="/organizations/new/"' in content) == led
+        assert "no organization yet" not in self.show(acme)
+
     def test_the_last_24_hours_are_drawn(self, acme):
         now = timezone.now()
         for state, age in (("Succeeded", 0), ("Succeeded", 2), ("Failed", 2), ("Succeeded", 30)):
