@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from fallback.simulator.client import Simulator
-from tests.e2e.yard import Reader, Yard, launch
+from tests.e2e.yard import PASSWORD, Reader, Yard, launch
 from tests.needs import on_postgres
 
 pytestmark = [
@@ -294,6 +294,34 @@ class TestLooks:
             page.keyboard.press("Escape")
         page.get_by_label(re.compile("Account")).click()
         assert axe.run(page).response["violations"] == []
+
+    def test_long_names_cut_nothing_off(self, browser, yard, ada):
+        """Names and addresses as long as they may be wrap: a panel cuts off what is wider."""
+        api, name = ada.page.request, "x" * 100
+        given = {"email": "ada@example.org", "password": PASSWORD}
+        token = api.post("/api/token", data=given).json()["accessToken"]
+        address = f"{yard.url}/{'long-and-' * 20}wide"
+        for what, body in (
+            ("webhooks", {"name": name, "url": address, "events": ["member.joined"]}),
+            ("tokens", {"name": name}),
+            ("organizations", {"name": name}),
+        ):
+            headers = {"Authorization": f"Bearer {token}"}
+            assert api.post(f"/api/{what}", data=body, headers=headers).status == 201, what
+        panels = "[...document.querySelectorAll('html, .panel')]"
+        cut = f"{panels}.some(e => e.scrollWidth > e.clientWidth)"
+        found = []
+        for width in (1440, 390):
+            reader = Reader(browser, yard, width)
+            reader.sign_in()
+            page = reader.page
+            page.goto("/webhooks/")
+            webhook = str(page.locator("td.name a").first.get_attribute("href"))
+            for path in ("/webhooks/", webhook, "/account/tokens/", "/organizations/", "/moves/"):
+                page.goto(path)
+                found += [f"{path} at {width}"] if page.evaluate(cut) else []
+            reader.close()
+        assert found == []
 
 
 def test_no_process_complained(yard, ada):
