@@ -28,6 +28,12 @@ def test_without_its_tables_it_could_not_run(command: tuple[str, ...], tmp_path:
     assert done.stderr.count("\n") == 1
 
 
+def test_a_pause_asks_for_its_reason_by_name(tmp_path: Path) -> None:
+    done = run(tmp_path, "pause")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "CommandError: Say why with --reason: others will read it.\n"
+
+
 @pytest.mark.parametrize("text", ["-1", "nan", "inf", "1e9", "soon"])
 def test_a_time_that_is_none_is_refused_before_anything_is_done(text: str, tmp_path: Path) -> None:
     done = run(tmp_path, "sweep", "--wait", "--timeout", text)

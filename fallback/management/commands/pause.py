@@ -23,6 +23,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         minutes = options["minutes"]
+        if not options["reason"].strip():
+            raise CommandError("Say why with --reason: others will read it.", returncode=2)
         until = timezone.now() + timedelta(minutes=minutes) if minutes is not None else None
         actor = Actor.system("manage.py pause")
         try:
