@@ -12,14 +12,17 @@ SECRET_KEY_NAME = re.compile(r"secret|token|password|passwd|key|authorization|co
 # Names that match the pattern above and are no secrets.
 HARMLESS = {"secret_keys", "idempotency_key", "primary_key", "key_path", "keys"}
 # A code that lets somebody in, where an address holds it: as it is, or quoted in `next=…`.
+SLASH = r"(?:/|%(?:25)*2F)+"
 CODE = re.compile(
-    r"(?i)((?:/|%2F)join(?:/|%2F)|(?:/|%2F)organizations(?:/|%2F)(?=[^/?&%\s]+(?:/|%2F)join))"
+    rf"(?i)({SLASH}join{SLASH}|{SLASH}organizations{SLASH}(?=[^/?&%\s]+{SLASH}join))"
     r"[^/?&%\s\"']+"
 )
 RESET = re.compile(
-    r"(?i)((?:/|%2F)password(?:/|%2F)new(?:/|%2F)[^/?&%\s\"']+(?:/|%2F))"
+    rf"(?i)({SLASH}password{SLASH}new{SLASH}[^/?&%\s\"']+{SLASH})"
     r"(?!set-password\b)[^/?&%\s\"']+"
 )
+# Our own, wherever they stand: somebody puts a token into an address.
+OURS = re.compile(r"\b(swy|whsec)_[\w+/=-]{16,}")
 BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
 
 
@@ -62,5 +65,7 @@ def redact(value: Any, key: str = "") -> Any:
 
 def without_codes(text: str) -> str:
     """An address, or a sentence with one, that lets nobody in."""
-    text = CODE.sub(r"\1•••", text) if "join" in text else text
-    return RESET.sub(r"\1•••", text) if "password" in text else text
+    folded = text.lower()
+    text = CODE.sub(r"\1•••", text) if "join" in folded else text
+    text = RESET.sub(r"\1•••", text) if "password" in folded else text
+    return OURS.sub(r"\1_•••", text) if "_" in text else text

@@ -23,6 +23,7 @@ from tests.factories import (
     MembershipFactory,
     OrganizationFactory,
     UserFactory,
+    issue_token,
 )
 
 pytestmark = pytest.mark.django_db
@@ -210,6 +211,9 @@ class TestLogs:
             "/api/v1/organizations/{}/join/?a=b",
             "/sign-in/?next=/join/{}/",
             "/sign-up/?next=%2Fjoin%2F{}%2F",
+            "/sign-up/?next=%252Fjoin%252F{}%252F",
+            "/join//{}/",
+            "/JOIN/{}/",
         ],
     )
     @pytest.mark.parametrize("known", [True, False])
@@ -222,6 +226,12 @@ class TestLogs:
         told = lines.getvalue()
         assert told.count("request_started") == 4 and "•••" in told
         assert code not in told
+
+    @pytest.mark.parametrize("address", ["/api/moves?token={}", "/ws/live?access_token={}"])
+    def test_a_token_in_an_address_is_not_told(self, user, lines, address):
+        _, secret = issue_token(user)
+        Client().get(address.format(secret), headers={"X-Request-ID": secret})
+        assert "swy_•••" in lines.getvalue() and secret not in lines.getvalue()
 
     def test_other_addresses_stay_as_they_are(self):
         for text in (
