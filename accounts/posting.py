@@ -17,6 +17,7 @@ from config.base import outbound
 log = structlog.get_logger(__name__)
 CONNECT_SECONDS, READ_SECONDS = 5.0, 15.0
 WHOLE_SECONDS = 20.0  # for all of it, however slowly the answer comes
+LONGEST_WAIT = 86_400.0  # seconds: nothing is tried for longer than a day
 LONGEST_ANSWER = 4096  # bytes that are read and kept
 LOST_KEY = "A stored secret cannot be read with the keys of this installation: enter it again."
 
@@ -130,16 +131,16 @@ def _judge(response: requests.Response, answer: Answer) -> None:
 
 
 def seconds_of(text: str) -> float | None:
-    """What Retry-After asks for: seconds, or a date. None for nonsense."""
+    """What Retry-After asks for, a day at most: seconds, or a date. None for nonsense."""
     text = text.strip()
     if text.isascii() and text.isdigit():
-        return float(text[:9])
+        return min(float(text[:9]), LONGEST_WAIT)
     try:
         at = parsedate_to_datetime(text)
     except (TypeError, ValueError):
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return max(0.0, (at - datetime.now(tz=UTC)).total_seconds())
+    return min(max(0.0, (at - datetime.now(tz=UTC)).total_seconds()), LONGEST_WAIT)
 
 
 def _sentence(error: Exception, *, over: bool) -> str:

@@ -261,6 +261,17 @@ class TestRetries:
         (delivery,) = deliver()
         assert delivery.state == "failed"
 
+    @pytest.mark.parametrize("wish", ["999999999", "Fri, 31 Dec 9999 23:59:59 -1200"])
+    def test_a_wish_without_end_holds_up_nothing_for_longer_than_a_day(
+        self, organization, hook, receiver, wish
+    ):
+        Webhook.objects.update(failures_in_row=1)  # so one goes first
+        receiver.usual, receiver.headers = 503, {"Retry-After": wish}
+        seal(organization, "move.planned", "move.failed")
+        first, second = deliver()
+        assert (first.state, second.state) == ("failed", "pending")
+        assert timedelta(hours=23) < left(second) <= timedelta(hours=24)
+
     def test_redirects_are_not_followed(self, organization, hook, receiver):
         receiver.usual, receiver.headers = 307, {"Location": f"{receiver.url}/elsewhere"}
         seal(organization, "move.planned")
