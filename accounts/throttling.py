@@ -7,6 +7,7 @@ import time
 
 from django.core.cache import cache
 
+from config.base.addresses import neighbourhood
 from config.base.redaction import keyed_hash
 
 WINDOW = 300  # seconds
@@ -31,7 +32,7 @@ class Attempt:
 
     def __init__(self, account: str, address: str, kind: str = "sign-in") -> None:
         window = int(time.time()) // WINDOW
-        given = {"account": account.strip().lower(), "address": address}
+        given = {"account": account.strip().lower(), "address": neighbourhood(address)}
         self.most = MOST[kind]
         self.keys = {
             name: f"{kind}:{name}:{keyed_hash(value, 32)}:{window}"

@@ -33,6 +33,14 @@ def client(peer: str, forwarded: str, trusted: Iterable[Network]) -> str:
     return str(found)
 
 
+def neighbourhood(text: str) -> str:
+    """Whom to count as one: of IPv6 the /64, which one customer has to choose from."""
+    found = parsed(text)
+    if isinstance(found, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((found, 64), strict=False))
+    return text
+
+
 def parsed(text: str) -> Address | None:
     """An address, with or without a port; None for anything else. IPv4 in IPv6 is IPv4."""
     bare = text.strip().partition("%")[0]  # a zone is the sender's own affair

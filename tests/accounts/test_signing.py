@@ -112,6 +112,11 @@ class TestThrottle:
             sent = {"username": "another", "password": "x"}
             assert Client().post("/sign-in/", sent, headers=headers).status_code == status
 
+    def test_all_of_one_ipv6_network_count_as_one(self):
+        assert not any(Attempt("", f"2001:db8::{n:x}", "sign-up").begin() for n in range(30))
+        assert Attempt("", "2001:db8::ffff:1", "sign-up").begin()
+        assert not Attempt("", "2001:db8:0:1::1", "sign-up").begin()
+
     def test_without_the_cache_nobody_is_kept_out(self, ada, settings):
         away = {"BACKEND": "config.base.cache.FailOpen", "LOCATION": "unix:///nowhere/v.sock"}
         settings.CACHES = {"default": away}
