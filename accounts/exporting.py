@@ -39,8 +39,8 @@ FIELDS = (
     "position",
     "digest",
 )
-# What a spreadsheet takes for a formula, where a cell begins with it.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# What a spreadsheet takes for a formula, where a cell begins with it; the first four also wide.
+FORMULA = ("=", "+", "-", "@", *"\uff1d\uff0b\uff0d\uff20", "\t", "\r", "\n")
 MEDIA = {"csv": "text/csv; charset=utf-8", "json": "application/x-ndjson; charset=utf-8"}
 
 

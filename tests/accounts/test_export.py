@@ -115,7 +115,9 @@ class TestApi:
 
 
 class TestCells:
-    @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+    @pytest.mark.parametrize(
+        "text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1+1", "\uff20A1"]
+    )
     def test_a_formula_is_text(self, caller, organization, text):
         fill(organization, 1, object_name=text, reason=text)
         (row,) = from_csv(caller.get("activity/export"))
