@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 PLACEHOLDER = re.compile(
     r"insecure|change[-_ ]?(me|this)|example|placeholder|secret[-_ ]?key", re.IGNORECASE
 )
-TRUE, FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off", ""}
+TRUE, FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
 
 
 class Environment:
@@ -34,7 +34,7 @@ class Environment:
         return [part.strip() for part in self.text(name).split(",") if part.strip()]
 
     def flag(self, name: str, default: bool = False) -> bool:
-        raw = self.text(name, str(default)).lower()
+        raw = (self.text(name) or str(default)).lower()  # empty is not set
         if raw in TRUE:
             return True
         if raw in FALSE:

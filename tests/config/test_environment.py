@@ -202,6 +202,7 @@ PRODUCTION = {
         (PRODUCTION | {"ALLOWED_HOSTS": ""}, "ALLOWED_HOSTS"),
         (PRODUCTION | {"DEBUG": "true"}, "DEBUG"),
         ({"NODE_ENV": "production"}, "SECRET_KEY"),
+        ({"NODE_ENV": "production", "PRODUCTION": ""}, "SECRET_KEY"),
     ],
 )
 def test_a_mistake_stops_the_start_with_one_sentence(extra, named):
