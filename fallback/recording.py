@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 import structlog
-from django.db import DataError, IntegrityError, connection, models, transaction
+from django.db import DataError, IntegrityError, OperationalError, connection, models, transaction
 from django.utils import timezone
 
 from accounts.models import Activity
@@ -21,6 +21,7 @@ from config.base import live
 from fallback.models import MoveStep
 
 log = structlog.get_logger(__name__)
+DEADLOCK = "40P01"  # PostgreSQL: another transaction had what we wanted, and wanted what we had
 
 
 class Outcome(Enum):
@@ -54,6 +55,10 @@ def commit(changes: Sequence[Change]) -> list[Outcome]:
                 log.error("cannot_be_stored", row=str(changes[0].row.pk))
             return [Outcome.CONFLICT]
         return [commit([change])[0] for change in changes]
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", "") != DEADLOCK:
+            raise
+        return [commit([change])[0] for change in changes]
     for change, outcome in zip(changes, outcomes, strict=True):
         if outcome is Outcome.WON:
             for name, value in change.fields.items():
@@ -63,10 +68,13 @@ def commit(changes: Sequence[Change]) -> list[Outcome]:
 
 def _commit(changes: Sequence[Change]) -> list[Outcome]:
     now = timezone.now()
-    outcomes: list[Outcome] = []
+    outcomes = [Outcome.STALE] * len(changes)
+    # Everybody in the same order: else two, each with a row that the other wants, wait for ever.
+    in_order = sorted(enumerate(changes), key=lambda c: (c[1].row._meta.db_table, c[1].row.pk))
     with transaction.atomic():
-        for change in changes:
-            outcomes.append(Outcome.WON if _update(change, now) else Outcome.STALE)
+        for at, change in in_order:
+            if _update(change, now):
+                outcomes[at] = Outcome.WON
         winners = [c for c, o in zip(changes, outcomes, strict=True) if o is Outcome.WON]
         if steps := [step for change in winners for step in change.steps]:
             MoveStep.objects.bulk_create(steps)
