@@ -153,7 +153,7 @@ class _Drive:
         known = {pk for pk, found in self.relocations.items() if found.state == active}
         wanted = {move.relocation_id for move in moves if move.relocation_id} - known
         rows = Relocation.objects.filter(pk__in=wanted).select_related("connection")
-        for row in [*rows.filter(state=active).defer("manifest"), *rows.exclude(state=active)]:
+        for row in rows.defer("manifest"):  # read where it is needed: most of them never
             if (here := self.relocations.get(row.pk)) is None:
                 self.relocations[row.pk] = row
             else:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.core import mail
+from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 from pytest_django import Settings
@@ -154,6 +155,23 @@ def test_while_automation_is_off_only_what_people_asked_for_begins(settings: Set
     asked = MoveFactory.create(by_person=True)
     assert driven(settings) == {asked.pk}
     assert driven(settings, by_person=True) == {planned.pk, asked.pk}
+
+
+def test_a_rollout_that_ends_while_its_moves_are_taken_up() -> None:
+    """Another worker writes it down between any two of our queries."""
+    relocation = RelocationFactory.create(state=Relocation.State.ROLLING_OUT)
+    move = MoveFactory.create(relocation=relocation, state=MoveState.AWAITING_READY)
+
+    def others(execute: Any, sql: str, *context: Any) -> Any:
+        found = execute(sql, *context)
+        if sql.startswith("SELECT"):
+            Relocation.objects.update(state=Relocation.State.ACTIVE)
+        return found
+
+    drive = moving._Drive(1, False, None, False, None)
+    with connection.execute_wrapper(others):
+        drive._load_relocations([move])
+    assert set(drive.relocations) == {relocation.pk}
 
 
 def test_two_claims_never_share_a_row() -> None:
