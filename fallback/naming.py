@@ -54,14 +54,19 @@ def moved_manifest(manifest: dict[str, Any], name: str, workspace_fqn: str) -> d
 
 
 def trigger_input(command: str) -> dict[str, Any]:
-    """A run's `command` as the `input` that triggers its like: `params` for a JSON object."""
+    """A run's `command` as the `input` that triggers its like: `params` for a JSON object.
+
+    Without parameters there is no input: a remote may not tell the two apart.
+    """
     if not command:
         return {}
     try:
         params = json.loads(command)
     except ValueError:
         return {"command": command}
-    return {"params": params} if isinstance(params, dict) else {"command": command}
+    if not isinstance(params, dict):
+        return {"command": command}
+    return {"params": params} if params else {}
 
 
 def can_be_sent(command: str) -> bool:
@@ -81,7 +86,7 @@ def canonical_command(command: str) -> str:
         return command
     if not isinstance(params, dict):
         return command
-    return json.dumps(params, sort_keys=True, separators=(",", ":"))
+    return json.dumps(params, sort_keys=True, separators=(",", ":")) if params else ""
 
 
 def discreet(words: str, body: dict[str, Any]) -> str:

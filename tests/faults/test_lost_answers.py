@@ -66,6 +66,17 @@ def test_identical_commands_and_lost_triggers(
     assert len(set(claimed)) == 18
 
 
+@pytest.mark.parametrize("command", ["", "{}"])
+def test_a_lost_trigger_without_parameters(world: Installation, command: str) -> None:
+    """The remote tells the new run's command as its image has it."""
+    seeded = world.sim.seed(jobs=1, runsPerJob=0, destinations=1)
+    world.config(seeded["sources"][0], *seeded["destinations"])
+    world.sim.add_run(seeded["jobs"][0]["id"], ageMinutes=90, command=command)
+    world.sim.faults({"call": "trigger", "effect": "lost", "times": 1})
+    assert world.sweep()["succeeded"] == 1
+    assert len(world.calls("trigger")) == 1
+
+
 def test_ended_first_and_lost_answers(world: Installation) -> None:
     """PurgeMode.DIRECTLY: at no moment are there two copies, whatever becomes of the answers."""
     world.sim.settings(terminateSeconds=1)
