@@ -150,10 +150,10 @@ def complete(
     asked for with an overlap: a page that holds an item seen before continues the list without
     a gap, whatever came or went before it. One that holds none may have skipped some, so we step
     back until it does. Reading ends early after a page whose last item satisfies `until`.
-    Raises Unavailable where the list will not hold still.
+    Raises Unavailable where the list will not hold still, or has no end.
     """
     found: dict[str, dict[str, Any]] = {}
-    offset = steps_back = 0
+    offset = steps_back = nothing_new = 0
     while True:
         items, more = fetch(offset)
         if offset and not any(item["id"] in found for item in items):
@@ -162,7 +162,11 @@ def complete(
                 raise Unavailable("the list changes faster than it can be read")
             offset = max(0, offset - PAGE // 2)
             continue
+        known = len(found)
         found.update((item["id"], item) for item in items)
+        nothing_new += len(found) == known
+        if nothing_new > 100:
+            raise Unavailable("the list has no end")
         if not more or not items or (until and until(items[-1])):
             return list(found.values())
         offset += max(1, len(items) - OVERLAP)

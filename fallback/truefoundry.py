@@ -183,13 +183,13 @@ class TrueFoundry:
         offset, pages = 0, 1
         while True:
             offsets = range(offset, offset + pages * STRIDE, STRIDE)
-            more = True
+            more, known = True, len(found)
             for items, follows in self._parallel.map(
                 lambda at: self._page("/v1/x/job-runs", params, at), offsets
             ):
                 found.update((str(item["id"]), str(item.get("status", ""))) for item in items)
                 more = more and follows and bool(items)
-            if not more:
+            if not more or len(found) == known:  # a remote may repeat itself for ever
                 return found
             offset, pages = offset + pages * STRIDE, min(pages * 2, PARALLEL_PAGES)
 

@@ -188,6 +188,17 @@ def test_empty_pages_that_always_promise_more(client: TrueFoundry, httpserver: H
     assert client.run_statuses("c", "w", ["CREATED"]) == {}
 
 
+def test_a_page_that_always_comes_again(client: TrueFoundry, httpserver: HTTPServer) -> None:
+    """As from a remote that takes no offset: a thread would ask for ever."""
+    page = [{"id": f"run-{number}", "name": "a", "status": "CREATED"} for number in range(100)]
+    answer = {"data": page, "pagination": {"hasMore": True}}
+    httpserver.expect_request("/api/svc/v1/x/job-runs").respond_with_json(answer)
+    assert len(client.run_statuses("c", "w", ["CREATED"])) == 100
+    with pytest.raises(Unavailable, match="no end"):
+        client.job_runs("c", "w", ["CREATED"])
+    assert len(httpserver.log) < 150
+
+
 @pytest.mark.parametrize("created", [None, "soon", "2026-01-01T00:00:00Z", 0, -1, 10**18, 1e9])
 def test_a_run_without_a_time_may_be_any_triggers(
     client: TrueFoundry, httpserver: HTTPServer, created: object
