@@ -9,9 +9,9 @@ from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer2, OpenApiYamlRenderer2
 from drf_spectacular.utils import extend_schema
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularAPIView
 from rest_framework.permissions import AllowAny
-from rest_framework.renderers import JSONRenderer
+from rest_framework.renderers import JSONRenderer, TemplateHTMLRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -25,7 +25,7 @@ from accounts.api.users import Users
 from accounts.api.webhooks import Deliveries, Webhooks
 from config.base import problems
 from config.base.api import Router, Strict
-from config.base.parameters import TEXT, Parameter, one_of
+from config.base.parameters import Parameter, one_of
 from config.health import Health, Live, Ready
 from fallback.api.configs import Configs
 from fallback.api.connections import Connections
@@ -69,15 +69,16 @@ def description() -> dict[str, Any]:
     return found
 
 
-class Documentation(Strict, SpectacularSwaggerSplitView):
-    """Swagger, with files of our own: it works offline."""
+class Documentation(Strict):
+    """Swagger, with files of our own and nothing inline: it works offline."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
-    url_name = "api:schema"
+    renderer_classes = (TemplateHTMLRenderer,)
 
-    def known_parameters(self) -> list[Parameter]:
-        return [Parameter("script", TEXT, "Its script alone.")]
+    @extend_schema(exclude=True)
+    def get(self, request: Request) -> Response:
+        return Response(template_name="api/docs.html")
 
 
 @csrf_exempt

@@ -30,7 +30,8 @@ STRICT = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
-# Alpine in the admin and Swagger in the documentation evaluate and inline; still same-origin.
+DOCS = STRICT.replace("img-src 'self'", "img-src 'self' data:")  # the icons in Swagger's styles
+# Alpine in the admin evaluates and inlines; still same-origin.
 LOOSE = "; ".join(
     [
         "default-src 'self'",
@@ -51,7 +52,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": ", ".join(f"{name}=()" for name in NOT_USED),
 }
-LOOSE_PATHS = re.compile(r"/admin/|/api/(v1/)?docs/?\Z")
+OTHER_POLICIES = ((re.compile(r"/admin/"), LOOSE), (re.compile(r"/api/(v1/)?docs/?\Z"), DOCS))
 ZONE_COOKIE, THEME_COOKIE = "zone", "theme"
 THEMES = {"light": "light", "dark": "dark", "system": "as the system"}
 
@@ -72,8 +73,7 @@ class PageMiddleware:
             # A fragment must not be replaced by the page to sign in: the whole page goes there.
             where = redirect_to_login(_page_of(request)).url
             response = HttpResponse(status=401, headers={"HX-Redirect": where})
-        loose = LOOSE_PATHS.match(request.path)
-        response.headers.setdefault("Content-Security-Policy", LOOSE if loose else STRICT)
+        response.headers.setdefault("Content-Security-Policy", policy_of(request.path))
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         # All but files is somebody's own, and true for a moment only. A browser may show a page
@@ -82,6 +82,10 @@ class PageMiddleware:
         kept = "private, no-cache" if page else "private, no-store"
         response.headers.setdefault("Cache-Control", kept)
         return response
+
+
+def policy_of(path: str) -> str:
+    return next((policy for paths, policy in OTHER_POLICIES if paths.match(path)), STRICT)
 
 
 def _leads_to_sign_in(response: HttpResponse) -> bool:

@@ -326,7 +326,10 @@ JSON_CAMEL_CASE = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Switchyard",
-    "DESCRIPTION": "Keeps work moving across clusters.",
+    "DESCRIPTION": "Keeps work moving across clusters.\n\nA call shows who you are: "
+    "`Authorization: Bearer TOKEN`. Create a token under [API tokens](/account/tokens/); the page "
+    "that shows it has a first call for a terminal. To try calls here, choose Authorize and paste "
+    "the token, or just be signed in.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": "/api",
@@ -338,8 +341,6 @@ SPECTACULAR_SETTINGS = {
     ],
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
 OUTBOUND_ALLOW_PRIVATE = env.flag("OUTBOUND_ALLOW_PRIVATE", default=not PRODUCTION)
