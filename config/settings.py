@@ -191,12 +191,15 @@ WHITENOISE_USE_FINDERS = not PRODUCTION
 
 # The broker may be away: half a second, then the rows and the ticks carry on without it.
 BROKER_TIMEOUT = 0.5
+# It may be there and not answer: that looks like one that has much to do, for a while.
+BROKER_PATIENCE = 2
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
 CELERY_BROKER_CONNECTION_TIMEOUT = BROKER_TIMEOUT
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": BROKER_TIMEOUT,
+    "socket_timeout": BROKER_PATIENCE,
     # kombu looks for lost messages about every 100 s unless told otherwise.
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,

@@ -1,9 +1,10 @@
 """Bells: "something changed", without what. Readers fetch rows with their own rights.
 
-A bell may be lost or doubled. The broker may be away: ringing waits half a second at most, warns
-once a minute and raises nothing.
+A bell may be lost or doubled. The broker may be away: ringing waits half a second at most, two
+where it is there and does not answer, warns once a minute and raises nothing.
 """
 
+import asyncio
 import threading
 import time
 from typing import Any
@@ -47,7 +48,12 @@ def ring(organization_id: Any) -> None:
         _rung[group] = now
     layer = get_channel_layer()
     if layer is not None:
-        without_broker(lambda: async_to_sync(layer.group_send)(group, {"type": "changed"}))
+        without_broker(lambda: async_to_sync(_send)(layer, group))
+
+
+async def _send(layer: Any, group: str) -> None:
+    """The layer itself would wait half a minute for an answer: its readers need that."""
+    await asyncio.wait_for(layer.group_send(group, {"type": "changed"}), settings.BROKER_PATIENCE)
 
 
 def nudge(task: Any, *args: Any) -> None:

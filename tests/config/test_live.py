@@ -1,6 +1,9 @@
 """Bells: at most one a second, and never in the way."""
 
+import socket
 import time
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from celery import shared_task
@@ -84,6 +87,24 @@ def test_with_the_broker_away_nothing_is_raised_and_little_time_is_lost():
             live.ring(f"organization-{number}")
             live.nudge(hint, number)
         assert time.monotonic() - began < 1.0
+    assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["broker_away"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "use", [lambda: live.ring("a"), lambda: live.nudge(hint, 1)], ids=["bell", "hint"]
+)
+def test_a_broker_that_hangs_costs_little(use, settings):
+    """It takes connections, and answers nothing."""
+    path = Path(urlsplit(settings.REDIS_URL).path)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as broker, capture_logs() as lines:
+        broker.bind(str(path))
+        broker.listen()
+        began = time.monotonic()
+        use()
+        assert time.monotonic() - began < 4
+        path.unlink()
     assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["broker_away"]
 
 
