@@ -18,6 +18,7 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
+from structlog.contextvars import bind_contextvars
 
 from config.base.casing import camel, snake
 from config.base.parameters import (
@@ -59,6 +60,10 @@ class Strict(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        if request.successful_authenticator:  # a session's the middleware knew; a token is new
+            actor = request._request.actor  # type: ignore[attr-defined]
+            told = {"token_id": str(actor.token_id)} if actor.token_id else {}
+            bind_contextvars(user_id=str(actor.user_id), **told)
         if not hasattr(self, str(request.method).lower()):
             return  # no such method here, which is told next
         known = {parameter.name: parameter for parameter in self.known_parameters()}

@@ -10,7 +10,7 @@ from django.conf import settings
 
 SECRET_KEY_NAME = re.compile(r"secret|token|password|passwd|key|authorization|cookie", re.I)
 # Names that match the pattern above and are no secrets.
-HARMLESS = {"secret_keys", "idempotency_key", "primary_key", "key_path", "keys"}
+HARMLESS = {"secret_keys", "idempotency_key", "primary_key", "key_path", "keys", "token_id"}
 # A code that lets somebody in, where an address holds it: as it is, or quoted in `next=…`.
 SLASH = r"(?:/|%(?:25)*2F)+"
 CODE = re.compile(

@@ -17,8 +17,11 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.exceptions import ParseError, ValidationError
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from accounts.models import Membership
+from config.base.logs import redact_event
 from config.base.parsing import DEEPEST, JSONParser
 from config.base.problems import flat, pascal
 from fallback.models import Connection, Move
@@ -217,6 +220,14 @@ class TestRequestIds:
     def test_or_made(self, db, given):
         answer = Client().get("/api/health/live", headers={"X-Request-ID": given})
         assert uuid.UUID(answer.headers["X-Request-ID"])
+
+    def test_the_log_says_who_asked(self, caller, owner):
+        with capture_logs([merge_contextvars, redact_event]) as lines:
+            caller.send("GET", "moves", None, **{"X-Request-ID": "abc-123"})
+        (line,) = [line for line in lines if line["event"] == "request_finished"]
+        (token,) = owner.user.tokens.all()
+        told = (line["request_id"], line["user_id"], line["token_id"])
+        assert told == ("abc-123", str(owner.user.pk), str(token.pk))
 
     def test_an_activity_holds_it(self, caller, remote):
         body = {"reason": "why", "connectionId": str(remote.pk)}
