@@ -22,7 +22,7 @@ RESET = re.compile(
     r"(?!set-password\b)[^/?&%\s\"']+"
 )
 # Our own, wherever they stand: somebody puts a token into an address.
-OURS = re.compile(r"\b(swy|whsec)_[\w+/=-]{16,}")
+OURS = re.compile(r"(swy|whsec)_[\w+/=-]{16,}")
 BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}")
 
 

@@ -227,7 +227,10 @@ class TestLogs:
         assert told.count("request_started") == 4 and "•••" in told
         assert code not in told
 
-    @pytest.mark.parametrize("address", ["/api/moves?token={}", "/ws/live?access_token={}"])
+    @pytest.mark.parametrize(
+        "address",
+        ["/api/moves?token={}", "/ws/live?access_token={}", "/sign-in/?next=/%3Fkey%3D{}"],
+    )
     def test_a_token_in_an_address_is_not_told(self, user, lines, address):
         _, secret = issue_token(user)
         Client().get(address.format(secret), headers={"X-Request-ID": secret})
