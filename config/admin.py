@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from celery.schedules import ParseException
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest
 from django.templatetags.static import static
@@ -47,6 +49,16 @@ class TickForm(beat.PeriodicTaskForm):
         super().__init__(*args, **kwargs)
         self.fields["task"].widget = UnfoldAdminTextInputWidget()
         self.fields["regtask"].widget = TaskSelectWidget()
+
+    def clean(self) -> Any:
+        # The library's own stumbles over a task that was refused already.
+        return self.cleaned_data if "task" in self.errors else super().clean()
+
+    def _clean_json(self, field: str) -> Any:
+        try:
+            return super()._clean_json(field)
+        except RecursionError:
+            raise ValidationError("This is JSON that is nested too deeply.") from None
 
 
 @admin.register(ticks.PeriodicTask)
@@ -102,6 +114,13 @@ class IntervalAdmin(Audited, beat.IntervalScheduleAdmin):
 @admin.register(ticks.CrontabSchedule)
 class CrontabAdmin(Audited, beat.CrontabScheduleAdmin):
     inlines: list[Any] = []
+
+    @admin.display(description="human readable")
+    def human_readable(self, row: Any) -> str:
+        try:
+            return str(row.human_readable)
+        except ParseException:  # the form says what is wrong
+            return ""
 
 
 def favicon(request: HttpRequest) -> str:

@@ -8,7 +8,7 @@ from celery import current_app
 from cryptography.fernet import Fernet
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.test import Client
-from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
 from accounts.models import Activity, Organization
 from fallback.models import (
@@ -200,6 +200,20 @@ def test_a_tick_is_changed_and_never_deleted(root):
     found = Activity.objects.get(verb="periodictask.changed")
     assert found.actor_name == "root" and "interval" in found.change
     assert root.post(url(PeriodicTask, "delete", tick.pk), {"post": "yes"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "wrong"),
+    [
+        (PeriodicTask, {"task": "a" * 5000}, "task"),
+        (PeriodicTask, {"args": "[" * 3000}, "args"),
+        (CrontabSchedule, {"minute": "-1"}, "minute"),
+    ],
+)
+def test_nonsense_is_said_at_its_field(root, model, fields, wrong):
+    response = root.post(url(model, "add"), fields)
+    assert response.status_code == 200
+    assert wrong in response.context["adminform"].errors
 
 
 def test_who_switches_ticks_off_and_on_is_written_down(root):
