@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator
 from django.utils import timezone
 from unfold.forms import AuthenticationForm
 from unfold.forms import UserChangeForm as BaseUserChangeForm
@@ -19,6 +20,7 @@ from unfold.widgets import (
 
 from accounts.models import NAME, Organization, User
 from accounts.signing import Guarded
+from config.base.parameters import LATEST
 
 
 class SignInForm(Guarded, AuthenticationForm):
@@ -94,6 +96,7 @@ class Answer(forms.Form):
         self.rows = rows
         for field in self.fields.values():
             if isinstance(field, forms.SplitDateTimeField):
+                field.validators.append(MaxValueValidator(LATEST))
                 zone = timezone.get_current_timezone_name()
                 field.help_text = f"{field.help_text} Times are in {zone}."
 

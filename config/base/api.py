@@ -1,7 +1,7 @@
 """What every endpoint of the API shares: lists in pages, order, search, and strict parameters."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, ClassVar, cast
 
@@ -23,6 +23,7 @@ from structlog.contextvars import bind_contextvars
 from config.base.casing import camel, snake
 from config.base.parameters import (
     LARGEST,
+    LATEST,
     TEXT,
     Filters,
     Given,
@@ -247,6 +248,12 @@ class Moment(serializers.DateTimeField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(default_timezone=UTC, **kwargs)
+
+    def to_internal_value(self, value: Any) -> datetime:
+        found: datetime = super().to_internal_value(value)
+        if found > LATEST:
+            raise ValidationError(f"Choose a time before the year {LATEST.year}.")
+        return found
 
 
 class Shown(serializers.ModelSerializer[Any]):

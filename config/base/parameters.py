@@ -19,6 +19,7 @@ from config.base.casing import camel, snake
 
 LONGEST = 500  # characters of a value
 MOST = 100  # values of one parameter
+LATEST = datetime(9000, 1, 1, tzinfo=UTC)  # the end of the calendar cannot be told in every zone
 LARGEST = 1_000_000_000  # fits a 32-bit integer of any database
 
 

@@ -309,6 +309,7 @@ class TestTokens:
             ({"name": ""}, "name"),
             ({"name": "🚀"}, "name"),
             ({"expires_at_0": "2001-01-01", "expires_at_1": "00:00"}, "expires_at"),
+            ({"expires_at_0": "9999-12-31", "expires_at_1": "23:59"}, "expires_at"),
             ({"organization": "00000000-0000-0000-0000-000000000000"}, "organization"),
         ],
     )

@@ -248,3 +248,21 @@ def test_who_is_nobody_learns_nothing_from_a_bad_body(world):
             method, address = route.partition(" ")[0], world.address(route)
             answer = Caller().client.generic(method, f"/api/{address}", b"[", content_type=JSON)
             assert answer.status_code == 401, route
+
+
+@pytest.mark.parametrize("end", ["9999-12-31T23:59:59Z", "9000-01-01T00:00:00.001Z"])
+def test_no_time_breaks_the_pages_of_who_is_east_of_utc(world, end):
+    home, remote = world.organization.pk, str(world.remote.pk)
+    for path, name, body in (
+        (f"organizations/{home}/invites", "expiresAt", {}),
+        ("tokens", "expiresAt", {"name": "Late"}),
+        ("pauses", "until", {"connectionId": remote, "reason": "why"}),
+    ):
+        answer = world.callers["owner"].post(path, body | {name: end})
+        assert (answer.status_code, list(answer.json()["errors"])) == (400, [name])
+    last = {"expiresAt": "9000-01-01T00:00:00Z"}
+    assert world.callers["owner"].post(f"organizations/{home}/invites", last).status_code == 201
+    client = Client()
+    client.force_login(world.owner)
+    client.cookies["zone"] = "Pacific/Kiritimati"
+    assert client.get(f"/organizations/{home}/").status_code == 200
