@@ -20,7 +20,16 @@ from config.base.redaction import keyed_hash
 from fallback import match, naming
 from fallback.looking import from_epoch_ms
 from fallback.match import Lineage, Place, Reason
-from fallback.models import FallbackConfig, Move, MoveState, MoveStep, Relocation, StepEvent, Sweep
+from fallback.models import (
+    FallbackConfig,
+    Mode,
+    Move,
+    MoveState,
+    MoveStep,
+    Relocation,
+    StepEvent,
+    Sweep,
+)
 from fallback.models.move import OPEN, step
 from fallback.truefoundry import JobRun
 
@@ -211,6 +220,7 @@ def write(source: "Source", plans: list[Plan], sweep: Sweep, actor: Actor) -> No
             alive = Organization.objects.alive().select_for_update(no_key=True)
             if not alive.filter(pk=sweep.organization_id):
                 return
+            chunk = _still_wanted(source, chunk)
             relocations = _relocations(source, chunk)
             chunk = [plan for plan in chunk if _fits(source, plan, relocations)]
             moves = [_move(source, plan, relocations[_key(source, plan)], sweep) for plan in chunk]
@@ -227,6 +237,16 @@ def write(source: "Source", plans: list[Plan], sweep: Sweep, actor: Actor) -> No
             Activity.objects.bulk_create(_planned_activity(actor, move) for move in ours)
             source.planned += len(ours)
             live.ring_on_commit(sweep.organization_id)
+
+
+def _still_wanted(source: "Source", plans: list[Plan]) -> list[Plan]:
+    """Those whose config still moves: since the sweep read it, it may have listed for a while."""
+    configs = FallbackConfig.objects.filter(pk__in={plan.config.pk for plan in plans})
+    moving = set(configs.filter(enabled=True, mode=Mode.AUTO).values_list("pk", flat=True))
+    for plan in plans:
+        if plan.config.pk not in moving:
+            source.skip(plan.run, Reason.DISABLED, "Its config was changed during the sweep.")
+    return [plan for plan in plans if plan.config.pk in moving]
 
 
 Key = tuple[str, str, str]

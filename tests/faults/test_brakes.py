@@ -146,6 +146,26 @@ def test_what_is_disabled_is_left_alone(world: Installation, what: str) -> None:
         assert world.verdict() == {"waiting": 8}
 
 
+@pytest.mark.parametrize("change", ["switched off", "only observing", "deleted"])
+def test_what_is_changed_while_a_sweep_looks_is_heeded(world: Installation, change: str) -> None:
+    """A listing may take 40 seconds: longer than people wait before they trust what they did."""
+    world.seed(sourceClusters=2, jobs=1, runsPerJob=1)
+    config = FallbackConfig.objects.all()[:1].get()
+    listing = {"call": "list_runs", "match": {"workspaceId": config.source_workspace_id}}
+    world.sim.faults({**listing, "effect": "late", "seconds": 3, "times": 1})
+    begun = world.begin_sweep()
+    wait_for(lambda: world.sim.fired()[0]["fired"])
+    same = FallbackConfig.objects.filter(pk=config.pk)
+    if change == "deleted":
+        same.delete()
+    else:
+        same.update(**({"mode": "observe"} if change == "only observing" else {"enabled": False}))
+    figures = begun.wait().figures
+    assert (figures["planned"], figures["skipped"]) == (1, {"ConfigDisabled": 1})
+    assert figures["errors"] == 0
+    assert world.verdict() == {"moved": 1, "waiting": 1}
+
+
 def test_observing_changes_nothing(world: Installation) -> None:
     world.seed(jobs=2, runsPerJob=2, mode="observe")
     assert world.sweep()["skipped"] == {"ObserveOnly": 4}
