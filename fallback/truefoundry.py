@@ -149,7 +149,12 @@ class TrueFoundry:
 
     def job_run(self, application_id: str, run_name: str) -> JobRun:
         path = f"/v1/jobs/{_segment(application_id)}/runs/{_segment(run_name)}"
-        return to_job_run(self._get(path).body["data"])
+        answer = self._get(path)
+        run = to_job_run(data_of(answer))
+        if run.name != run_name:  # a cache's, or nonsense: no news of the one that was asked for
+            call = "GET /v1/jobs/…/runs/…"
+            raise Unavailable(f"{call}: the answer is of another run", call, answer.request_id)
+        return run
 
     def runs_of(self, application_id: str, since: int = 0) -> list[JobRun]:
         """An application's runs, newest first, back to `since` (epoch milliseconds).

@@ -10,6 +10,7 @@ from config.base.problems import Conflict
 from fallback import connecting, moving
 from fallback.looking import client_of
 from fallback.models import Connection, Move, MoveState, PurgeMode
+from tests.faults import echoing
 from tests.faults.world import Installation
 
 pytestmark = pytest.mark.faults
@@ -135,6 +136,25 @@ def test_a_run_that_failed_by_itself_is_no_cleared_up_one(world: Installation) -
     world.sim.force_run(made.name, "FAILED")
     moving.retry(move, ADA)
     assert world.sweep()["succeeded"] == 1
+    assert world.verdict() == {"moved": 1}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"data": {"id": "x", "name": "x", "status": "FINISHED"}}, {"data": None}, []],
+    ids=["another run", "none", "no object"],
+)
+def test_asked_for_one_run_it_tells_of_another(world: Installation, answer: object) -> None:
+    """Ours has not ended because that one has."""
+    seeded = world.sim.seed(jobs=1, runsPerJob=1, destinations=1)
+    name = seeded["stuckRuns"][0]["name"]
+    world.sim.faults({"call": "terminate", "effect": "status", "status": 503, "times": 1})
+    echoes = {(f"/runs/{name}", ""): echoing.always(answer)}
+    with echoing.proxy(world.sim.url.removesuffix("/api/svc"), echoes) as url:
+        connection = world.connection(url=url)
+        world.config(seeded["sources"][0], *seeded["destinations"], connection=connection)
+        assert world.sweep(timeout=20)["succeeded"] == 1
+    assert not echoes
     assert world.verdict() == {"moved": 1}
 
 
