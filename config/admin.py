@@ -127,6 +127,14 @@ def favicon(request: HttpRequest) -> str:
     return static("img/switchyard.svg")
 
 
+def stylesheet(request: HttpRequest) -> str:
+    return static("css/admin.css")
+
+
+def script(request: HttpRequest) -> str:
+    return static("js/admin.js")
+
+
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """The sidebar. Names of models, grouped as people think of them."""
     groups: dict[str, list[tuple[str, str, str]]] = {

@@ -295,6 +295,24 @@ class TestLooks:
         page.get_by_label(re.compile("Account")).click()
         assert axe.run(page).response["violations"] == []
 
+    def test_the_admin_names_its_parts_and_fits_a_phone(self, browser, yard, ada):
+        reader = Reader(browser, yard, 390, "dark")
+        reader.sign_in()
+        page, axe, found = reader.page, Axe(), []
+        page.goto("/admin/accounts/user/")
+        user = str(page.locator("#result_list a[href*='/change/']").first.get_attribute("href"))
+        for path in ("/admin/", user, "/admin/fallback/move/", "/admin/fallback/connection/add/"):
+            page.goto(path)
+            page.wait_for_timeout(300)
+            found += [f"{path}: {wrong['id']}" for wrong in axe.run(page).response["violations"]]
+            if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+                found.append(f"{path} is too wide")
+        cut = "e => e.scrollHeight > e.clientHeight + 1"
+        page.goto("/admin/fallback/move/")
+        cells = f"[...document.querySelectorAll('#result_list td')].filter({cut}).length"
+        assert (found, page.evaluate(cells)) == ([], 0)
+        reader.close()
+
     def test_long_names_cut_nothing_off(self, browser, yard, ada):
         """Names and addresses as long as they may be wrap: a panel cuts off what is wider."""
         api, name = ada.page.request, "x" * 100
