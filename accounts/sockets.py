@@ -65,7 +65,8 @@ class Socket(AsyncJsonWebsocketConsumer):
         offered = self.scope.get("subprotocols", [])
         await self.accept(PROTOCOL if PROTOCOL in offered else None)
         if not (self._secret() or self._from_our_own_pages()):
-            await self.close(NOT_ALLOWED)
+            came_with = self._header("cookie") or self._header("origin")
+            await self.close(NOT_ALLOWED if came_with else NOT_SIGNED_IN)
             return
         if await self._look():
             # Who loses a right between the look and this is found out by the next look.

@@ -8,7 +8,7 @@ from django import template
 
 from config.base import showing, tones
 from fallback import telling
-from fallback.models import FallbackConfig, Move, MoveState, Sweep
+from fallback.models import FallbackConfig, Move, MoveState, Pause, Sweep
 from fallback.views.configs import state_of
 
 register = template.Library()
@@ -61,8 +61,8 @@ def sweep_state(sweep: Sweep) -> str:
 
 
 @register.filter
-def config_state(config: FallbackConfig) -> str:
-    return state_of(config)
+def config_state(config: FallbackConfig, everything: Pause | None) -> str:
+    return state_of(config, everything)
 
 
 @register.filter

@@ -24,7 +24,7 @@ from fallback.views.config_form import (
     choices,
     connect,
 )
-from fallback.views.configs import LOST_KEY, one_of, reason_of, state_of
+from fallback.views.configs import LOST_KEY, one_of, pause_of_everything, reason_of, state_of
 
 
 def _connections(request: PageRequest) -> list[Connection]:
@@ -182,7 +182,7 @@ def _shown(
     value = {name: form[name].value() for name in PLAIN}
     context = {
         "config": None if new else config,
-        "state": "" if new else state_of(config),
+        "state": "" if new else state_of(config, pause_of_everything()),
         "form": form,
         "value": value,
         "threshold": str(value["stuck_threshold_minutes"]),

@@ -61,7 +61,8 @@ def _paused(found: QuerySet[FallbackConfig]) -> QuerySet[FallbackConfig]:
     active = Pause.objects.active(timezone.now())
     own = active.filter(config=OuterRef("pk"))
     whole = active.filter(connection=OuterRef("connection_id"))
-    return found.filter(Q(Exists(own)) | Q(Exists(whole)))
+    everything = active.filter(connection=None, config=None)
+    return found.filter(Q(Exists(own)) | Q(Exists(whole)) | Q(Exists(everything)))
 
 
 def _listed(request: PageRequest) -> dict[str, Any]:
@@ -83,6 +84,7 @@ def _listed(request: PageRequest) -> dict[str, Any]:
     )
     return {
         "page": listed,
+        "everything": pause_of_everything(),
         "chosen": chosen,
         "filtered": any(chosen.values()),
         "moved": dict(counts) if listed.rows else {},
@@ -148,11 +150,12 @@ def now(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 def _told(request: PageRequest, found: FallbackConfig) -> dict[str, Any]:
     moves = Move.objects.filter(config=found)
     counts = dict(moves.order_by().values_list("state").annotate(n=Count("pk")))
-    pause = active_pause(found)
+    everything = pause_of_everything()
+    pause = active_pause(found, everything)
     latest = moves.defer("command").select_related("config")[:MOVES_SHOWN]
     return {
         "config": found,
-        "state": state_of(found),
+        "state": state_of(found, everything),
         "pause": pause,
         "resume_scope": resumable(request.actor, pause),
         "moves": latest,
@@ -163,20 +166,25 @@ def _told(request: PageRequest, found: FallbackConfig) -> dict[str, Any]:
     }
 
 
-def active_pause(config: FallbackConfig) -> Pause | None:
-    """The pause that holds it: its own, or its connection's."""
+def pause_of_everything() -> Pause | None:
+    whole = Pause.objects.active(timezone.now()).filter(connection=None, config=None)
+    return whole.first()
+
+
+def active_pause(config: FallbackConfig, everything: Pause | None) -> Pause | None:
+    """The pause that holds it: its own, its connection's, or that of everything."""
     for holder in (config, config.connection):
         pause: Pause | None = getattr(holder, "pause", None)
         if pause and (pause.until is None or pause.until > timezone.now()):
             return pause
-    return None
+    return everything
 
 
-def state_of(config: FallbackConfig) -> str:
+def state_of(config: FallbackConfig, everything: Pause | None) -> str:
     """What a list says of it: what a person must do comes first."""
     if config.needs_repair:
         return "repair"
-    if active_pause(config):
+    if active_pause(config, everything):
         return "paused"
     return "enabled" if config.enabled else "disabled"
 

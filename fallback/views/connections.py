@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
-from django.db.models import Case, Count, QuerySet, Value, When
+from django.db.models import Case, Count, Q, QuerySet, Value, When
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -127,11 +127,15 @@ def rows(request: PageRequest) -> HttpResponse:
 
 
 def _listed(request: PageRequest) -> dict[str, Any]:
+    search = request.GET.get("search", "").replace("\0", "").strip()[:100]
     found = Connection.objects.visible_to(request.reader).order_by("name", "pk")
+    if search:
+        found = found.filter(Q(name__icontains=search) | Q(base_url__icontains=search))
     load = told_of(Connection.objects.annotate(config_count=Count("configs")))
     listed = page_of(request, found, load)
     return {
         "page": listed,
+        "search": search,
         "states": {row.pk: state_of(row) for row in listed.rows},
         "many": len({row.organization_id for row in listed.rows}) > 1,
     }

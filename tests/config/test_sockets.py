@@ -128,6 +128,13 @@ class TestWho:
 
         run(test)
 
+    def test_who_brings_nothing_is_not_signed_in(self):
+        async def test() -> None:
+            async with Ear() as ear:
+                assert await ear.closed() == 4401
+
+        run(test)
+
     def test_a_session_without_our_origin_is_4403(self, user):
         cookie = cookie_of(user)
 

@@ -307,6 +307,13 @@ class TestRest:
         assert list(found.values()) == [3, 1, 2, 1, 2, 1, 1, 1, 0, 3, 0]
         assert "1 config needs repair" in text_of(acme.client("viewer").get("/configs/"))
 
+    def test_a_pause_of_everything_holds_every_config(self, acme):
+        PauseFactory.create(connection=None, config=None, reason="a new rack")
+        client = acme.client("viewer")
+        assert len(client.get("/configs/rows/?state=paused").context["page"].rows) == 1
+        assert "Paused" in text_of(client.get("/configs/rows/"))
+        assert "a new rack" in text_of(client.get(acme.address("config")))
+
     def test_switch_and_delete(self, acme):
         client = acme.client("admin")
         client.post(acme.address("config-switch"), {"enabled": "no"})

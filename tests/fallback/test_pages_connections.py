@@ -128,3 +128,13 @@ def test_a_token_that_no_key_opens_breaks_no_page(acme):
     for name in ("config-fields", "config-repair", "connection-test", "connection-switch"):
         response = client.post(acme.address(name), acme.sent(name))
         assert response.status_code in (200, 302), name
+
+
+def test_the_list_is_searched_by_name_and_address(acme):
+    fields_of = {"organization": acme.organization, "base_url": "https://west.example.org/api/svc"}
+    Connection.objects.create(name="West", **fields_of)
+    client = acme.client("viewer")
+    for wanted, found in (("acme PLANE", "Acme plane"), ("west.exam", "West")):
+        page = text_of(client.get("/connections/", {"search": wanted}))
+        assert [name for name in ("Acme plane", "West") if name in page] == [found]
+    assert "No connection matches" in text_of(client.get("/connections/", {"search": "east"}))
