@@ -201,9 +201,9 @@ class TestSessions:
         assert client.post(reverse("session-end", args=[row.id])).status_code == 404
 
     def test_all_others_are_ended(self, ada, client):
-        assert "End all others" not in text_of(client.get("/account/sessions/"))
+        assert "End all other sessions" not in text_of(client.get("/account/sessions/"))
         others = [signed_in(ada), signed_in(ada)]
-        assert "End all others" in text_of(client.get("/account/sessions/"))
+        assert "End all other sessions" in text_of(client.get("/account/sessions/"))
         response = client.post("/account/sessions/end/", follow=True)
         assert told(response) == ["Ended 2 other sessions."]
         assert {other.get("/account/").status_code for other in others} == {302}

@@ -285,3 +285,15 @@ def test_a_host_that_is_not_ours_gets_a_page_and_no_error(db, settings):
     response = Client().get("/", headers={"Host": "elsewhere.example"})
     assert response.status_code == 400
     assert "Bad request" in response.content.decode()
+
+
+def test_buttons_say_what_they_do_to_what():
+    """'Delete config', not 'Delete'; in a list of people the row says whom to edit."""
+    verbs = "Edit|Test|Delete|Rename|Leave|Disable|Enable|Pause|Cancel|Retry|Revoke|OK|Submit"
+    alone = re.compile(rf"%}}({verbs})</(?:button|a)>")
+    found = {
+        (path.name, verb)
+        for path in (ROOT / "templates").rglob("*.html")
+        for verb in alone.findall(path.read_text())
+    }
+    assert found == {("_members.html", "Edit")}

@@ -68,7 +68,7 @@ class TestJourney:
         page.get_by_label("Token").fill(yard.simulator.token)
         page.get_by_role("button", name="Create connection").click()
         expect(page.get_by_text("Created Simulator. Test it next.")).to_be_visible()
-        page.get_by_role("button", name="Test", exact=True).click()
+        page.get_by_role("button", name="Test connection").click()
         findings = page.get_by_role("region", name="What the test found").locator("li")
         expect(findings).to_have_count(5)
         assert all("works" in text for text in findings.all_inner_texts())
