@@ -152,7 +152,7 @@ def test_what_is_changed_while_a_sweep_looks_is_heeded(world: Installation, chan
     world.seed(sourceClusters=2, jobs=1, runsPerJob=1)
     config = FallbackConfig.objects.all()[:1].get()
     listing = {"call": "list_runs", "match": {"workspaceId": config.source_workspace_id}}
-    world.sim.faults({**listing, "effect": "late", "seconds": 3, "times": 1})
+    world.sim.faults({**listing, "effect": "hang", "seconds": 3, "times": 1})
     begun = world.begin_sweep()
     wait_for(lambda: world.sim.fired()[0]["fired"])
     same = FallbackConfig.objects.filter(pk=config.pk)
