@@ -12,8 +12,8 @@ PYTEST := $(PY) -m pytest
 # Much of the suite waits, so two processes nearly halve its time. Fixtures are shared within a
 # file; in the order of the files the long ones do not all come last.
 SUITE := $(PYTEST) --numprocesses 2 --dist loadfile --no-loadscope-reorder
-# What PostgreSQL would show on pages and in tables of addresses, other tests there show, too.
-ALSO_SHOWN := pages or admin or routes or bodies or schemathesis or hardening or frame
+# What PostgreSQL would show on pages, in the API and in tables of addresses, other tests show, too.
+ALSO_SHOWN := pages or admin or routes or bodies or schemathesis or hardening or frame or api or memory
 LOCK := requirements/dev.lock
 SOURCES := config accounts fallback tests manage.py
 # The environment of checks: no .env file, and nothing of theirs in ./var.
@@ -40,7 +40,7 @@ test: lint types migrations  ## lint, types, migrations, then every test that th
 test-postgres: setup  ## the tests that use the database, on a PostgreSQL of their own
 	@.ci/with-postgres $(SUITE) -m "database or faults or postgres"
 
-test-postgres-small: setup  ## the same without pages and tables of addresses: what the gate has time for
+test-postgres-small: setup  ## the same without pages, API and tables of addresses: what the gate has time for
 	@.ci/with-postgres $(SUITE) -m "database or faults or postgres" -k "not ($(ALSO_SHOWN))"
 
 demo: setup  ## the whole application with a simulated control plane, on this machine
