@@ -15,11 +15,12 @@ from celery.signals import (
 )
 from django_structlog.celery.steps import DjangoStructLogInitStep
 
-from config import heartbeats
+from config import broker, heartbeats
 from config.processes import die_with_parent
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+broker.use()
 app = Celery("switchyard")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()

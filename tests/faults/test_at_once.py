@@ -120,14 +120,22 @@ def test_two_workers_and_two_beats(fleet: Fleet) -> None:
 
 
 def test_the_ticks_catch_up_when_valkey_comes_back(fleet: Fleet) -> None:
+    """A worker that holds a task when the broker goes does not go with it."""
+    world, before = fleet.world, fleet.world.moves().count()
+    world.sim.settings(latencyMs=300)
+    begun = len(world.calls("trigger"))
+    world.seed(jobs=2, runsPerJob=3)
+    wait_for(lambda: len(world.calls("trigger")) > begun)
     fleet.valkey.kill()
-    before = fleet.world.moves().count()
-    fleet.world.seed(jobs=2, runsPerJob=3)
-    fleet.world.sweep()  # a person needs no broker
     fleet.have_moved(before + 6)
-    fleet.world.seed(jobs=2, runsPerJob=3)
-    fleet.valkey.start()
+    world.sim.settings(latencyMs=20)
+    world.seed(jobs=2, runsPerJob=3)
+    world.sweep()  # a person needs no broker
     fleet.have_moved(before + 12)
+    world.seed(jobs=2, runsPerJob=3)
+    fleet.valkey.start()
+    fleet.have_moved(before + 18)
+    assert all(worker.runs for worker in fleet.workers)
 
 
 @pytest.mark.soak

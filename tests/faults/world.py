@@ -109,6 +109,10 @@ class Daemon:
                 preexec_fn=_die_with_parent,
             )
 
+    @property
+    def runs(self) -> bool:
+        return self._popen.poll() is None
+
     def kill(self) -> None:
         """kill -9, with its children."""
         with suppress(ProcessLookupError):
