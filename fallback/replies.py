@@ -142,14 +142,14 @@ Fetch = Callable[[int], tuple[list[dict[str, Any]], bool]]
 
 
 def complete(
-    fetch: Fetch, until: Callable[[dict[str, Any]], bool] | None = None
+    fetch: Fetch, until: Callable[[list[dict[str, Any]]], bool] | None = None
 ) -> list[dict[str, Any]]:
     """All items of a list that shifts while it is read: none missed, none twice.
 
     `fetch(offset)` answers one page and whether more follow; each item has an `id`. Every page is
     asked for with an overlap: a page that holds an item seen before continues the list without
     a gap, whatever came or went before it. One that holds none may have skipped some, so we step
-    back until it does. Reading ends early after a page whose last item satisfies `until`.
+    back until it does. Reading ends early after a page that satisfies `until`.
     Raises Unavailable where the list will not hold still, or has no end.
     """
     found: dict[str, dict[str, Any]] = {}
@@ -167,7 +167,7 @@ def complete(
         nothing_new += len(found) == known
         if nothing_new > 100:
             raise Unavailable("the list has no end")
-        if not more or not items or (until and until(items[-1])):
+        if not more or not items or (until and until(items)):
             return list(found.values())
         offset += max(1, len(items) - OVERLAP)
 

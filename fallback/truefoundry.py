@@ -157,17 +157,21 @@ class TrueFoundry:
         return run
 
     def runs_of(self, application_id: str, since: int = 0) -> list[JobRun]:
-        """An application's runs, newest first, back to `since` (epoch milliseconds).
+        """An application's runs, back to `since` (epoch milliseconds).
 
         With those of which the remote does not say when they were created.
         """
         path = f"/v1/jobs/{_segment(application_id)}/runs"
-        params = {"sortBy": "createdAt", "order": "desc"}
 
         def older(item: dict[str, Any]) -> bool:
             return 0 < to_job_run(item).created_at < since
 
-        items = self._pages(path, params, until=older)
+        # Sorted by creation, it says, and not from which end: to sort by that is not to be had.
+        def only_older_ones_follow(page: list[dict[str, Any]]) -> bool:
+            first, last = to_job_run(page[0]), to_job_run(page[-1])
+            return older(page[-1]) and first.created_at > last.created_at
+
+        items = self._pages(path, {}, until=only_older_ones_follow)
         return [to_job_run(item) for item in items if not older(item)]
 
     def job_runs(self, cluster_id: str, workspace_id: str, statuses: list[str]) -> Listing:
@@ -324,7 +328,7 @@ class TrueFoundry:
         path: str,
         params: dict[str, Any],
         headers: dict[str, str] | None = None,
-        until: Callable[[dict[str, Any]], bool] | None = None,
+        until: Callable[[list[dict[str, Any]]], bool] | None = None,
     ) -> list[dict[str, Any]]:
         return complete(lambda offset: self._page(path, params, offset, headers), until)
 

@@ -10,6 +10,7 @@ from .records import Application, Json, Run, Workspace
 from .world import Refusal, World
 
 PREFIX = "/api/svc"
+SORTABLE = ("", "startTime", "duration", "deploymentVersion", "triggeredBy", "status")
 
 # Clusters, workspaces, the user
 
@@ -65,6 +66,8 @@ def list_job_runs(world: World, call: Call) -> bytes:
     offset, limit = page(world, call)
     index = world.application_runs[application.id]
     statuses = call.query.getall("status", [])
+    if call.query.get("sortBy", "") not in SORTABLE:
+        raise Refusal(422, "sortBy is none of the attributes to sort by")
     prefix, oldest_first = call.query.get("searchPrefix", ""), call.query.get("order") == "asc"
     if prefix or oldest_first:
         found = [i for i in index.newest(statuses) if world.runs[i].name.startswith(prefix)]

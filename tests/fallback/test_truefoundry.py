@@ -214,6 +214,30 @@ def test_a_run_without_a_time_may_be_any_triggers(
     assert [run.id for run in client.runs_of("a", since=15 * 10**11)] == ["new", "unknown"]
 
 
+SORTABLE = {"startTime", "duration", "deploymentVersion", "triggeredBy", "status"}  # the SDK's
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_a_new_run_is_found_however_the_list_is_sorted(
+    client: TrueFoundry, httpserver: HTTPServer, newest_first: bool
+) -> None:
+    """By creation date, says the SDK, and not from which end; by that nobody can ask to sort."""
+    rows = [{"id": f"r{n}", "name": f"r{n}", "createdAt": 10**12 + n} for n in range(950)]
+    rows = rows[::-1] if newest_first else rows
+
+    def answer(request: Request) -> Response:
+        if request.args.get("sortBy", "status") not in SORTABLE:
+            return Response('{"statusCode": 422, "message": "sortBy"}', 422)
+        offset = int(request.args["offset"])
+        page = {"data": rows[offset : offset + 100], "pagination": {"total": len(rows)}}
+        return Response(json.dumps(page))
+
+    httpserver.expect_request("/api/svc/v1/jobs/a/runs").respond_with_handler(answer)
+    found = {run.id for run in client.runs_of("a", since=10**12 + 940)}
+    assert found == {f"r{n}" for n in range(940, 950)}
+    assert len(httpserver.log) == (1 if newest_first else 11)
+
+
 @pytest.fixture
 def broken_tls(tmp_path: Path) -> Iterator[tuple[str, Path, list[bytes]]]:
     """A server that takes a request whole and answers with what is no TLS record."""
