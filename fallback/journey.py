@@ -11,7 +11,7 @@ from fallback.relocating import Never, NotYet, relocate
 from fallback.terminating import terminate, terminate_first
 from fallback.travelling import Left, Traveller
 from fallback.triggering import trigger, verify
-from fallback.truefoundry import Rejected, Unauthorized, Unavailable
+from fallback.truefoundry import Rejected, Unauthorized, Unavailable, Unseen
 
 S = MoveState
 PREPARING = (S.PLANNED, S.CREATING, S.AWAITING_READY)
@@ -24,6 +24,8 @@ def go(traveller: Traveller) -> Journey:
             yield from _at_the_same_remote(traveller)
             while True:
                 yield from _next(traveller)
+        except Unseen as error:
+            yield from traveller.unseen(error)
         except Unavailable as error:
             yield from traveller.stay(error)
         except Unauthorized as error:

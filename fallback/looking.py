@@ -11,11 +11,12 @@ from django.conf import settings
 
 from fallback.driving import Call, Journey, Shared
 from fallback.models import Connection, Move, Relocation
-from fallback.truefoundry import Application, Missing, TrueFoundry
+from fallback.truefoundry import Application, Missing, TrueFoundry, Unseen
 
 SOURCE_SECONDS = 3.0  # how old a listing of a source may be when a move relies on it
 EXISTING_SECONDS = 30.0  # who else has a name with our digest in it does not change that fast
 READY_SECONDS = 0.5
+RETRIED = "Retried"  # the reason of a move whose runs a person has just seen to
 
 
 @dataclass(slots=True)
@@ -72,13 +73,44 @@ class Remotes:
         seen = yield from self.listing(key, SOURCE_SECONDS, fetch)
         if move.source_run_id in seen:
             return seen[move.source_run_id]
-        try:
-            run = yield Call(
-                lambda: client.job_run(move.source_application_id, move.source_run_name)
+        return (
+            yield from self.run_status(
+                move,
+                connection,
+                move.source_workspace_id,
+                move.source_application_id,
+                move.source_run_name,
             )
-        except Missing:
-            return None
-        return run.status
+        )
+
+    def run_status(
+        self,
+        move: Move,
+        connection: Connection,
+        workspace_id: str,
+        application_id: str,
+        run_name: str,
+    ) -> Journey:
+        """A run's status by its own address, or None where the remote knows it no more.
+
+        A token that has lost its rights gets a 404, too, as does one of another tenant; so it is
+        believed where the run's workspace is shown still. Raises Unseen where it is not, unless a
+        person has seen to the run.
+        """
+        client = self.client(connection)
+        try:
+            run = yield Call(lambda: client.job_run(application_id, run_name))
+        except Missing as gone:
+            call, request_id = gone.call, gone.request_id
+        else:
+            return run.status
+        if move.reason != RETRIED:
+            try:
+                yield Call(lambda: client.workspace(workspace_id))
+            except Missing:
+                message = f"The remote shows neither {run_name} nor its workspace."
+                raise Unseen(message, call, request_id, status=404) from None
+        return None
 
     def applications(self, relocation: Relocation, *, ready: bool) -> Journey:
         """The destination's applications by name; fresh where a rollout is waited for."""

@@ -20,12 +20,11 @@ from config.base.actor import Actor
 from config.base.problems import Conflict
 from fallback.driving import Driver
 from fallback.journey import go
-from fallback.looking import Remotes
+from fallback.looking import RETRIED, Remotes
 from fallback.models import Connection, Move, MoveState, Pause, Relocation, StepEvent
 from fallback.models.move import DRIVEN, MoveQuerySet, step
 from fallback.recording import Change, Outcome, commit
 from fallback.travelling import Traveller
-from fallback.triggering import RETRIED
 
 log = structlog.get_logger(__name__)
 LEASE = timedelta(seconds=120)  # longer than a task may take, so never two drivers at once
@@ -209,7 +208,7 @@ def retry(move: Move, actor: Actor, reason: str = "") -> None:
         "mailed_at": None,
         "next_attempt_at": timezone.now(),
     }
-    if to == S.VERIFYING and move.reason == "AnswerLost":  # whose runs a person has seen to
+    if (to == S.VERIFYING and move.reason == "AnswerLost") or move.reason == "RunUnseen":
         fields["reason"] = RETRIED
     if move.reason == "SourceFailed":  # a person has looked, and wants it to run
         fields["terminate_answered"] = True

@@ -40,6 +40,10 @@ class Unavailable(TrueFoundryError):
         self.happened, self.retry_after, self.status = happened, retry_after, status
 
 
+class Unseen(Unavailable):
+    """Neither the run that was asked for nor its workspace is shown to us."""
+
+
 class Rejected(TrueFoundryError):
     """Understood and refused. `status` is the HTTP status, `detail` the remote's own words."""
 

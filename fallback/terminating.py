@@ -6,7 +6,7 @@ from fallback import match
 from fallback.driving import Call, Journey
 from fallback.match import ENDED, Verdict
 from fallback.models.move import step
-from fallback.travelling import SETTLED, E, S, Traveller, status_of
+from fallback.travelling import SETTLED, E, S, Traveller
 from fallback.triggering import trigger
 from fallback.truefoundry import Answer, Unavailable
 
@@ -21,7 +21,7 @@ def terminate(t: Traveller) -> Journey:
         yield from _end_the_new(t)
     # Once a terminate has failed, time has passed: what a listing said before is too old.
     fresh = t.entered == S.TERMINATING
-    looked_up = t.remotes.source_status(move, t.connection) if fresh else _status_now(t)
+    looked_up = t.remotes.source_status(move, t.connection) if fresh else t.source_now()
     status = yield from looked_up
     found = match.verdict(status, move.statuses)
     if found is Verdict.GONE or status == "FINISHED":
@@ -43,7 +43,8 @@ def terminate_first(t: Traveller) -> Journey:
     """PurgeMode.DIRECTLY: the source is ended, and seen to have ended, before the trigger."""
     move = t.move
     fresh = t.entered == S.TERMINATING and not move.terminate_answered
-    status = yield from t.remotes.source_status(move, t.connection) if fresh else _status_now(t)
+    looked_up = t.remotes.source_status(move, t.connection) if fresh else t.source_now()
+    status = yield from looked_up
     if status in ("TERMINATED", None) or (status == "FAILED" and move.terminate_answered):
         t.steps.append(step(move, move.state, E.LOOKED, f"The source run is {status or 'gone'}."))
         yield from trigger(t)
@@ -67,16 +68,12 @@ def terminate_first(t: Traveller) -> Journey:
     yield from t.record(t.change(None, told, terminate_answered=True))
 
 
-def _status_now(t: Traveller) -> Journey:
-    return (yield from status_of(t, t.move.source_application_id, t.move.source_run_name))
-
-
-def _must_have_ended(t: Traveller, answer: Answer, application_id: str, run_name: str) -> Journey:
+def _must_have_ended(t: Traveller, answer: Answer, run_name: str, look: Journey) -> Journey:
     """That a terminate found no run, or an ended one, is believed once the run itself says so:
     what would start all the same would be a second one."""
     if answer.status not in NO_RUN:
         return
-    status = yield from status_of(t, application_id, run_name)
+    status = yield from look
     if status is None or status in ENDED:
         return
     attempts = t.move.attempts + 1
@@ -116,7 +113,7 @@ def _end_source(t: Traveller) -> Journey:
     except Unavailable as error:
         yield from t.stay(error, terminate_lost_at=timezone.now())
     else:
-        yield from _must_have_ended(t, answer, move.source_application_id, move.source_run_name)
+        yield from _must_have_ended(t, answer, move.source_run_name, t.source_now())
         return answer
 
 
@@ -128,8 +125,8 @@ def _end_the_new(t: Traveller) -> Journey:
             move.destination_deployment_id, move.destination_run_name, move.tenant_name
         )
     )
-    made_by = t.relocation.application_id
-    yield from _must_have_ended(t, answer, made_by, move.destination_run_name)
+    look = t.new_run_now(t.relocation.application_id)
+    yield from _must_have_ended(t, answer, move.destination_run_name, look)
     message = "The source run started by itself, so the new run was ended."
     told = t.told(answer, CALL, _ended_as(answer))
     yield from t.end(S.CANCELLED, "SourceRecovered", message, told)

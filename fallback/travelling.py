@@ -12,16 +12,17 @@ from accounts import activity
 from accounts.models import Activity
 from config.base.actor import Actor
 from fallback import match, naming
-from fallback.driving import Call, Journey, Record
+from fallback.driving import Journey, Record
 from fallback.looking import Remotes
 from fallback.match import Verdict
 from fallback.models import Connection, Move, MoveState, MoveStep, Relocation, StepEvent
 from fallback.models.move import CLOSED, step
 from fallback.recording import Change, Outcome
-from fallback.truefoundry import Answer, Missing, Rejected, TrueFoundry, TrueFoundryError
+from fallback.truefoundry import Answer, Rejected, TrueFoundry, TrueFoundryError, Unseen
 
 S, E = MoveState, StepEvent
 SETTLED = timedelta(seconds=10)  # after this long, what was sent and lost has arrived or never will
+MOST_UNSEEN = 10  # attempts in a state
 ACTOR = Actor.system("switchyard")
 
 
@@ -158,6 +159,42 @@ class Traveller:
         run_input = {"input": naming.trigger_input(self.move.command)}
         return f"{error} {naming.discreet(getattr(error, 'detail', ''), run_input)}".strip()
 
+    def unseen(self, error: Unseen) -> Journey:
+        """Later and later again, as rights come back; then a person has to say what is so."""
+        if self.move.attempts + 1 < MOST_UNSEEN:
+            yield from self.stay(error, "RunUnseen")
+        message = (
+            f"{error} Give the token its rights back, or see that the run has ended; then retry: "
+            "the retry believes that it has, if it still cannot see it."
+        )
+        yield from self.end(S.NEEDS_ATTENTION, "RunUnseen", message, self.told(error))
+
+    def source_now(self) -> Journey:
+        """The source run's status this very moment, or None where it is gone."""
+        move = self.move
+        return (
+            yield from self.remotes.run_status(
+                move,
+                self.connection,
+                move.source_workspace_id,
+                move.source_application_id,
+                move.source_run_name,
+            )
+        )
+
+    def new_run_now(self, application_id: str) -> Journey:
+        """The same of the run at the destination, which is one of that application."""
+        move = self.move
+        return (
+            yield from self.remotes.run_status(
+                move,
+                self.connection,
+                move.destination_workspace_id,
+                application_id,
+                move.destination_run_name,
+            )
+        )
+
     def source_is_stuck(self) -> Journey:
         """Look once more before anything that cannot be taken back; leaves where it is not."""
         status = yield from self.remotes.source_status(self.move, self.connection)
@@ -171,13 +208,3 @@ class Traveller:
         if found is Verdict.WAIT:
             message = f"The source run's status is {str(status)[:40]}; left alone."
             yield from self.wait(60.0, "SourceUnknown", message)
-
-
-def status_of(t: Traveller, application_id: str, run_name: str) -> Journey:
-    """The run's status by its own address, or None where the remote knows it no more."""
-    client = t.client
-    try:
-        run = yield Call(lambda: client.job_run(application_id, run_name))
-    except Missing:
-        return None
-    return run.status

@@ -8,12 +8,12 @@ from config.base.redaction import keyed_hash
 from fallback import naming
 from fallback.connecting import mark
 from fallback.driving import Call, Hold, Journey, Record
-from fallback.looking import epoch_ms
+from fallback.looking import RETRIED, epoch_ms
 from fallback.match import ENDED, ENDING
 from fallback.models import ConnectionState, Move, MoveStep, PurgeMode, Relocation
 from fallback.models.move import step
 from fallback.recording import Change, Outcome
-from fallback.travelling import SETTLED, E, Left, S, Traveller, status_of
+from fallback.travelling import SETTLED, E, Left, S, Traveller
 from fallback.truefoundry import (
     Answer,
     JobRun,
@@ -27,7 +27,6 @@ from fallback.truefoundry import (
 CALL = "POST /v1/jobs/trigger"
 CLOCKS_APART, UNKNOWN_CLOCK = timedelta(seconds=10), timedelta(seconds=90)
 MOST_MISSING = 2
-RETRIED = "Retried"  # by a person, after the answer to a trigger was lost
 
 
 def trigger(t: Traveller) -> Journey:
@@ -84,7 +83,7 @@ def _the_wrong_one_has_ended(t: Traveller) -> Journey:
     move = t.move
     if not move.destination_application_id:
         return
-    status = yield from status_of(t, move.destination_application_id, move.destination_run_name)
+    status = yield from t.new_run_now(move.destination_application_id)
     if status is not None and status not in ENDED:
         message = f"End {move.destination_run_name} first: it is {str(status)[:40]}."
         yield from t.end(S.NEEDS_ATTENTION, "WrongDeployment", message)
@@ -190,6 +189,8 @@ def verify(t: Traveller) -> Journey:
     elif now - (move.trigger_lost_at or now) < SETTLED:
         yield from t.wait(2.0, "AnswerLost", "No run of the lost trigger is to be seen yet.")
     else:
+        # The list is empty, too, where we have lost the right to see what is in it.
+        yield Call(lambda: client.application(application_id))
         none = step(move, S.VERIFYING, E.LOOKED, "No run came of it: it is triggered again.")
         yield from t.record(t.change(S.TRIGGERING, none, trigger_unanswered=False))
 

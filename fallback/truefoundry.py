@@ -36,6 +36,7 @@ from fallback.replies import (
     TrueFoundryError,
     Unauthorized,
     Unavailable,
+    Unseen,
     Workspace,
     complete,
     data_of,
@@ -65,6 +66,7 @@ __all__ = [
     "TrueFoundryError",
     "Unauthorized",
     "Unavailable",
+    "Unseen",
     "Workspace",
 ]
 

@@ -117,12 +117,15 @@ def terminate(world: World, call: Call) -> bytes:
 def _runs_in(world: World, call: Call, offset: int, limit: int) -> tuple[list[str], bool]:
     statuses = call.query.getall("status", [])
     workspace_id, cluster_id = call.query.get("workspaceId"), call.query.get("clusterId")
+    hidden = world.settings.hidden_workspace
+    if workspace_id and workspace_id != hidden:
+        world.workspace(workspace_id)  # or a 404
     wanted = [
         workspace.id
-        for workspace in (
-            [world.workspace(workspace_id)] if workspace_id else world.workspaces.values()
-        )
-        if not cluster_id or workspace.cluster_id == cluster_id
+        for workspace in world.workspaces.values()
+        if workspace_id in (None, "", workspace.id)
+        and cluster_id in (None, "", workspace.cluster_id)
+        and workspace.id != hidden
     ]
     if len(wanted) == 1:
         ids, total = world.workspace_runs[wanted[0]].page(statuses, offset, limit)
@@ -209,7 +212,12 @@ def _applications(world: World, call: Call) -> list[Application]:
         ),
     }
     asked = [(check, query[key]) for key, check in checks.items() if query.get(key)]
-    return [app for app in found if all(check(app, value) for check, value in asked)]
+    return [
+        app
+        for app in found
+        if app.workspace_id != world.settings.hidden_workspace
+        and all(check(app, value) for check, value in asked)
+    ]
 
 
 def _create(world: World, call: Call) -> Json:

@@ -101,6 +101,7 @@ def runnable(world: World, application_id: str, deployment_id: str) -> Deploymen
     """The version that a trigger runs: the one asked for, or whatever is active."""
     if deployment_id:
         deployment = world.deployment(deployment_id)
+        world.application(deployment.application_id)  # or a 404
         if deployment.status != "DEPLOY_SUCCESS":
             raise Refusal(400, f"{NO_ACTIVE} for deployment {deployment_id}")
         return deployment

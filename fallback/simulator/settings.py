@@ -30,6 +30,7 @@ class Settings:
     terminate_twice: int = 417
     fail_rollouts: int = 0  # so many of the next rollouts fail; -1: all of them
     triggers_run: str = ""  # this deployment, whichever is asked for
+    hidden_workspace: str = ""  # no token has a right to see this one
     max_limit: int = 1000
     tenant_name: str = "simulated"
     tokens: dict[str, str] = field(default_factory=lambda: {DEFAULT_TOKEN: SERVICE})

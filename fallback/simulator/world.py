@@ -142,10 +142,12 @@ class World:
         return _found(self.clusters, key, "Cluster")
 
     def workspace(self, key: str) -> Workspace:
-        return _found(self.workspaces, key, "Workspace")
+        found = _found(self.workspaces, key, "Workspace")
+        return self._shown(found, found.id, f"Workspace {key}")
 
     def application(self, key: str) -> Application:
-        return _found(self.applications, key, "Application")
+        found = _found(self.applications, key, "Application")
+        return self._shown(found, found.workspace_id, f"Application {key}")
 
     def deployment(self, key: str) -> Deployment:
         return _found(self.deployments, key, "Deployment")
@@ -155,7 +157,12 @@ class World:
         run = self.runs_by_name.get(name)
         if run is None or run.gone:
             raise Refusal(404, f"Job run {name} not found")
-        return run
+        return self._shown(run, run.workspace_id, f"Job run {name}")
+
+    def _shown(self, found: R, workspace_id: str, name: str) -> R:
+        if workspace_id == self.settings.hidden_workspace:
+            raise Refusal(404, f"{name} not found")
+        return found
 
     def workspace_by_fqn(self, fqn: str) -> Workspace:
         for workspace in self.workspaces.values():

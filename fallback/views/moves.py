@@ -27,9 +27,9 @@ REASONS = [
     *("AnswerLost", "AwaitingEnd", "CancelledByPerson", "Conflict", "CreateRejected"),
     *("InternalError", "ManifestMissing", "NameTaken", "NotEnded", "PreparedElsewhere"),
     *("Rejected", "RemoteChanged", "RollingOut", "RolloutFailed", "RolloutTimedOut"),
-    *("RolloutUnderWay", "RunClaimed", "SourceFailed", "SourceGone", "SourceRecovered"),
-    *("SourceUnknown", "TriggerRejected", "TriggerUnderWay", "Unauthorized", "Unavailable"),
-    "WrongDeployment",
+    *("RolloutUnderWay", "RunClaimed", "RunUnseen", "SourceFailed", "SourceGone"),
+    *("SourceRecovered", "SourceUnknown", "TriggerRejected", "TriggerUnderWay", "Unauthorized"),
+    *("Unavailable", "WrongDeployment"),
 ]
 MOST_PLACES = 200
 

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from fallback.looking import RETRIED
 from fallback.match import Reason, SourceProblem
-from fallback.triggering import RETRIED
 from fallback.views.moves import REASONS
 
 ROOT = Path(__file__).parents[2]

@@ -11,10 +11,16 @@ from pytest_django import DjangoDbBlocker
 
 from fallback.simulator.client import Simulator
 from tests.faults.databases import Databases
-from tests.faults.world import Installation, environment
+from tests.faults.world import Installation, Json, environment
 
 QUICK = {"latencyMs": 0, "rolloutSeconds": 0, "startSeconds": 0, "runSeconds": 3600}
-USUAL = {"terminateSeconds": 0, "clockOffsetSeconds": 0, "failRollouts": 0, "maxLimit": 1000}
+USUAL: Json = {
+    "terminateSeconds": 0,
+    "clockOffsetSeconds": 0,
+    "failRollouts": 0,
+    "hiddenWorkspace": "",
+    "maxLimit": 1000,
+}
 
 Install = Callable[[], AbstractContextManager[Installation]]
 
