@@ -21,11 +21,12 @@ STATES = {"": "All states", "pending": "Waiting", "delivered": "Delivered", "fai
 HEAVY = ("body", "answer", "request_headers")
 
 
-def state_of_delivery(delivery: Delivery) -> str:
-    """What pages say: what is tried again is told apart from what was not tried yet."""
+def state_of_delivery(delivery: Delivery, webhook: Webhook) -> str:
+    """What pages say: what is tried again is told apart from what is not tried yet, or not now."""
     if delivery.state != Delivery.State.PENDING:
         return str(delivery.state)
-    return "retrying" if delivery.attempts and delivery.error else "waiting"
+    failed = delivery.attempts and delivery.error
+    return "retrying" if failed and webhook.state == Webhook.State.ACTIVE else "waiting"
 
 
 def took(delivery: Delivery) -> timedelta | None:
@@ -49,7 +50,7 @@ def filtered(request: PageRequest, webhook: Webhook) -> dict[str, Any]:
         "chosen": chosen,
         "filtered": any(chosen.values()),
         "state_choices": STATES,
-        "outcomes": {row.pk: state_of_delivery(row) for row in listed.rows},
+        "outcomes": {row.pk: state_of_delivery(row, webhook) for row in listed.rows},
         "took": {row.pk: took(row) for row in listed.rows},
     }
 
@@ -80,7 +81,7 @@ def _told(request: PageRequest, found: Delivery) -> dict[str, Any]:
     return {
         "delivery": found,
         "webhook": webhook,
-        "outcome": state_of_delivery(found),
+        "outcome": state_of_delivery(found, webhook),
         "took": took(found),
         "headers": "\n".join(f"{name}: {text}" for name, text in found.request_headers.items()),
         "body": readable(found.body),

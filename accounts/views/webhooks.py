@@ -70,7 +70,11 @@ def _listed(request: PageRequest) -> dict[str, Any]:
         "states": {row.pk: state_of(row) for row in listed.rows},
         "addresses": {row.pk: masked(row) for row in listed.rows},
         "latest": latest,
-        "outcomes": {pk: state_of_delivery(row) for pk, row in latest.items()},
+        "outcomes": {
+            row.pk: state_of_delivery(latest[row.pk], row)
+            for row in listed.rows
+            if row.pk in latest
+        },
         "many": len({row.organization_id for row in listed.rows}) > 1,
         "events_shown": EVENTS_SHOWN,
     }

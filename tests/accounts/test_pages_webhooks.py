@@ -234,6 +234,28 @@ class TestDeliveries:
         assert "It answered 500." in shown and "next attempt" in shown
         assert "Failing" in text_of(client.get(reverse("webhooks")))
 
+    def test_what_is_held_back_is_not_said_to_be_tried_again(self, home):
+        held = Delivery.objects.create(
+            webhook=home.webhook,
+            event="config.changed",
+            attempts=1,
+            attempted_at=timezone.now(),
+            next_attempt_at=timezone.now(),
+            error="It answered 500.",
+        )
+        client = home.client()
+        pages = (
+            reverse("webhooks"),
+            home.address("webhook-now"),
+            reverse("delivery", args=[home.webhook.pk, held.message_id]),
+        )
+        assert all("Retrying" in text_of(client.get(path)) for path in pages)
+        for state in ("paused", "disabled"):
+            Webhook.objects.update(state=state)
+            for path in pages:
+                shown = text_of(client.get(path))
+                assert "Retrying" not in shown, (state, path)
+
     def test_filters(self, home):
         Delivery.objects.create(webhook=home.webhook, event="config.changed", state="delivered")
         client = home.client()
