@@ -87,21 +87,6 @@ def age_of(created_at_ms: int, remote_now: datetime) -> timedelta:
     return remote_now - datetime.fromtimestamp(created_at_ms / 1000, UTC)
 
 
-def duration(delta: timedelta) -> str:
-    """Two units at most: '42 s', '12 min', '1 h 13 min', '3 d 4 h'."""
-    seconds = max(0, int(delta.total_seconds()))
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes = seconds // 60
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 24:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h" if hours else f"{days} d"
-
-
 def config_key(application_id: str, keys: Iterable[str]) -> str | None:
     """The job id of the config that applies: the job's own before the generic one ('')."""
     known = set(keys)

@@ -17,6 +17,7 @@ from accounts.models import Activity, Organization
 from config.base import live
 from config.base.actor import Actor
 from config.base.redaction import keyed_hash
+from config.base.showing import plain_duration
 from fallback import match, naming
 from fallback.looking import from_epoch_ms
 from fallback.match import Lineage, Place, Reason
@@ -112,7 +113,7 @@ def _in_the_way(
         left = max(failed) + pause - now
         if left > timedelta(0):
             times = "once" if len(failed) == 1 else f"{len(failed)} times"
-            return Reason.COOLDOWN, f"Moving it failed {times}; again in {match.duration(left)}."
+            return Reason.COOLDOWN, f"Moving it failed {times}; again in {plain_duration(left)}."
     return "", ""
 
 
@@ -176,7 +177,7 @@ def _too_soon_or_often(
         return Reason.MAX_HOPS, message
     left = lineage.last_finished_at + timedelta(minutes=config.cooldown_minutes) - now
     if left > timedelta(0):
-        return Reason.COOLDOWN, f"Moved lately; again in {match.duration(left)}."
+        return Reason.COOLDOWN, f"Moved lately; again in {plain_duration(left)}."
     return None
 
 
@@ -324,6 +325,7 @@ def _relocation(source: "Source", plan: Plan) -> Relocation:
 
 def _move(source: "Source", plan: Plan, relocation: Relocation, sweep: Sweep) -> Move:
     run, config, lineage, now = plan.run, plan.config, plan.lineage, timezone.now()
+    limit = timedelta(minutes=config.stuck_threshold_minutes)
     visited = [*sorted(lineage.visited if lineage else ()), source.workspace_id]
     return Move(
         organization_id=sweep.organization_id,
@@ -356,8 +358,7 @@ def _move(source: "Source", plan: Plan, relocation: Relocation, sweep: Sweep) ->
         destination_workspace_fqn=plan.place.workspace_fqn,
         relocation=relocation,
         next_attempt_at=now,
-        message=f"Stuck for {match.duration(plan.age)}, "
-        f"the limit is {config.stuck_threshold_minutes} min.",
+        message=f"Stuck for {plain_duration(plan.age)}, the limit is {plain_duration(limit)}.",
     )
 
 

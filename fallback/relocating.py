@@ -12,7 +12,8 @@ from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
-from fallback import match, naming
+from config.base.showing import plain_duration
+from fallback import naming
 from fallback.driving import Call, Journey, Record
 from fallback.looking import READY_SECONDS, Remotes
 from fallback.models import Move, Relocation
@@ -235,12 +236,12 @@ def _by_id(relocation: Relocation, remotes: Remotes) -> Journey:
 def _wait_for_rollout(relocation: Relocation, now: datetime) -> Journey:
     waited = now - (relocation.asked_at or now)
     if waited > READY_LIMIT:
-        message = f"The deployment has not rolled out in {match.duration(waited)}."
+        message = f"The deployment has not rolled out in {plain_duration(waited)}."
         yield _update(relocation, R.ROLLING_OUT, state=R.FAILED, message=message)
         return Never("RolloutTimedOut", message)
     attempts = relocation.attempts + 1
     yield _update(relocation, R.ROLLING_OUT, attempts=attempts)
-    message = f"The deployment has been rolling out for {match.duration(waited)}."
+    message = f"The deployment has been rolling out for {plain_duration(waited)}."
     return NotYet(min(0.25 * 2 ** min(attempts, 6), 15.0), "RollingOut", message, rolling=True)
 
 

@@ -24,6 +24,7 @@ from accounts.models import Organization
 from config.base import live
 from config.base.actor import Actor
 from config.base.secrets import Undecryptable
+from config.base.showing import plain_duration
 from fallback import connecting, match, naming, planning
 from fallback.looking import Remotes
 from fallback.match import Reason, SourceProblem
@@ -246,7 +247,7 @@ class Pass:
             source.skip(run, Reason.DISABLED)
         elif config.mode == Mode.OBSERVE:
             there = ", ".join(str(place) for place in config.destinations.all())
-            message = f"Stuck for {match.duration(candidate.age)}; would move to {there}."
+            message = f"Stuck for {plain_duration(candidate.age)}; would move to {there}."
             source.skip(run, Reason.OBSERVED, message)
         else:
             return False

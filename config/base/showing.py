@@ -45,6 +45,11 @@ def duration(span: timedelta | float) -> str:
     return _two(whole, DAY, "d", HOUR, "h")
 
 
+def plain_duration(span: timedelta | float) -> str:
+    """The same with plain spaces, for messages that are stored, told by the API and logged."""
+    return duration(span).replace(NARROW, " ")
+
+
 def _two(whole: int, large: int, large_unit: str, small: int, small_unit: str) -> str:
     first, rest = divmod(whole, large)
     second = rest // small

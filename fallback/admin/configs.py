@@ -21,11 +21,11 @@ from accounts.admin.base import UNDECRYPTABLE, Question
 from accounts.admin.showing import DayFilter, OrganizationFilter, state, when
 from accounts.forms import Answer
 from accounts.middleware import actor_of
+from config.base import showing
 from config.base.secrets import Undecryptable
 from fallback import configuring
 from fallback.admin.connections import ConnectionFilter, Pausable, paused, told
 from fallback.forms import ConfigForm, ConnectionChoiceField, DestinationForm, DestinationFormSet
-from fallback.match import duration
 from fallback.models import Connection, Destination, FallbackConfig
 
 DELETE = Question(
@@ -234,7 +234,7 @@ class FallbackConfigAdmin(Pausable, Deletable, SavedByVerb):
 
     @display(description="stuck after", ordering="stuck_threshold_minutes")
     def after(self, config: FallbackConfig) -> str:
-        return duration(timedelta(minutes=config.stuck_threshold_minutes))
+        return showing.duration(timedelta(minutes=config.stuck_threshold_minutes))
 
     @display(description="organization, connection", header=True)
     def owner(self, config: FallbackConfig) -> list[object]:

@@ -24,22 +24,6 @@ def test_age_counts_from_creation_by_the_remotes_clock() -> None:
     assert match.age_of(created, NOW) == timedelta(minutes=61)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (-5, "0 s"),
-        (59, "59 s"),
-        (60, "1 min"),
-        (3600, "1 h"),
-        (4380, "1 h 13 min"),
-        (86_400, "1 d"),
-        (90_000, "1 d 1 h"),
-    ],
-)
-def test_durations_have_two_units_at_most(seconds: int, text: str) -> None:
-    assert match.duration(timedelta(seconds=seconds)) == text
-
-
 def test_the_jobs_own_config_comes_before_the_generic_one() -> None:
     assert match.config_key("j1", ["", "j1"]) == "j1"
     assert match.config_key("j2", ["", "j1"]) == ""

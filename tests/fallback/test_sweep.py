@@ -165,6 +165,15 @@ def test_a_dry_run_writes_nothing(config: FallbackConfig) -> None:
     assert not Sweep.objects.exists() and Activity.objects.count() == before
 
 
+def test_a_move_says_how_long_its_run_was_stuck_and_how_long_is_too_long(
+    config: FallbackConfig,
+) -> None:
+    sweep(config.connection.organization, ADA)
+    told = {move.message for move in Move.objects.all()}
+    assert told <= {f"Stuck for 1 h {age} min, the limit is 1 h." for age in (29, 30)}
+    assert told
+
+
 def test_a_sweep_plans_as_many_moves_as_it_may(config: FallbackConfig, settings: Settings) -> None:
     settings.FALLBACK_MAX_MOVES_PER_SWEEP = 4
     row = sweep(config.connection.organization, ADA)
