@@ -1,5 +1,6 @@
-"""Signing in by the page, as a person does."""
+"""Going about the pages as a person does: signing in, and finding the way back."""
 
+import re
 from typing import Any
 
 from django.test import Client
@@ -14,3 +15,12 @@ def signed_in(user: User, **meta: Any) -> Client:
     sent = {"username": user.username, "password": PASSWORD}
     assert client.post("/sign-in/", sent).status_code == 302
     return client
+
+
+def crumbs_of(response: Any) -> list[tuple[str, str]]:
+    """The way to this page: the text and, where it leads anywhere, the address of each step."""
+    (way,) = re.findall(r'<nav class="crumbs".*?</nav>', response.content.decode(), re.DOTALL)
+    steps = re.findall(r"<li[^>]*>(.*?)</li>", way, re.DOTALL)
+    links = [re.search(r'href="([^"]*)"', step) for step in steps]
+    texts = [" ".join(re.sub(r"<[^>]+>", " ", step).split()) for step in steps]
+    return list(zip(texts, [link[1] if link else "" for link in links], strict=True))

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Activity, ApiToken, Session, User
-from tests.accounts.browsing import signed_in
+from tests.accounts.browsing import crumbs_of, signed_in
 from tests.calling import Caller
 from tests.factories import (
     PASSWORD,
@@ -232,6 +232,15 @@ class TestTokens:
             shown = client.get(address).content.decode()
             assert secret not in shown and token.prefix in shown
         assert secret not in str(list(Activity.objects.values()))
+
+    def test_the_way_back_leads_by_the_tokens_to_the_account(self, client):
+        made = self.make(client)
+        path = reverse("token", args=[ApiToken.objects.get().pk])
+        for page in (made, client.get(path), client.get(reverse("token-new"))):
+            assert crumbs_of(page)[:-1] == [
+                ("Account", reverse("account")),
+                ("API tokens", reverse("tokens")),
+            ]
 
     def test_as_it_was_asked_for(self, ada, client):
         home = MembershipFactory.create(user=ada).organization

@@ -11,6 +11,7 @@ from django.urls import reverse
 from accounts import joining, roles
 from accounts.models import Activity, Invite, Membership, Organization, User
 from accounts.urls import urlpatterns
+from tests.accounts.browsing import crumbs_of
 from tests.factories import InviteFactory, MembershipFactory, UserFactory
 from tests.fallback.factories import MoveFactory
 from tests.fallback.pages import text_of, told
@@ -122,6 +123,15 @@ class TestWho:
                 assert response.url.startswith(reverse("sign-in"))
             transaction.savepoint_rollback(before)
         assert found == dict(zip(WHO, map(int, TABLE[route].split()), strict=True))
+
+    @pytest.mark.parametrize("name", ["member", "invite-revoke"])
+    def test_the_way_back_leads_by_the_organization_to_all_of_them(self, world, name):
+        way = crumbs_of(world.client("admin").get(world.address(name)))
+        assert way[:-1] == [
+            ("Organization", ""),
+            ("Organizations", reverse("organizations")),
+            ("Acme", world.address("organization")),
+        ]
 
     @pytest.mark.parametrize("role", ["viewer", "member", "admin"])
     def test_nobody_is_shown_a_button_that_would_be_refused(self, world, role):

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from accounts import webhooks
 from accounts.models import Activity, Delivery, Organization, User, Webhook
+from tests.accounts.browsing import crumbs_of
 from tests.accounts.webhooking import ADA, deliver, make, receiving, seal
 from tests.factories import MembershipFactory, OrganizationFactory, UserFactory
 
@@ -255,6 +256,14 @@ class TestDeliveries:
             for path in pages:
                 shown = text_of(client.get(path))
                 assert "Retrying" not in shown, (state, path)
+
+    def test_the_way_back_leads_by_the_webhook_to_all_of_them(self, home):
+        assert crumbs_of(home.client().get(home.address("delivery"))) == [
+            ("Organization", ""),
+            ("Webhooks", reverse("webhooks")),
+            ("Ops", home.address("webhook")),
+            ("move.failed", ""),
+        ]
 
     def test_filters(self, home):
         Delivery.objects.create(webhook=home.webhook, event="config.changed", state="delivered")
