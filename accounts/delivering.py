@@ -220,9 +220,8 @@ def _take(webhook: Webhook, now: datetime, limit: int) -> list[Trip]:
 
 
 def _letter(delivery: Delivery) -> Letter:
-    webhook, now = delivery.webhook, timezone.now()
-    both = webhook.old_secret_until is not None and webhook.old_secret_until > now
-    found = (webhook.secret, webhook.old_secret if both else "")
+    webhook = delivery.webhook
+    found = (webhook.secret, webhook.old_secret if webhook.has_two_secrets else "")
     return Letter(
         url=webhook.url,
         body=delivery.body,

@@ -81,17 +81,23 @@ def change(webhook: Webhook, actor: Actor, fields: dict[str, Any], reason: str =
 
 
 def rotate(webhook: Webhook, actor: Actor, reason: str = "") -> tuple[Webhook, str]:
-    """The row and its new secret, told here and never again; the old one is valid for a day."""
+    """The row and its new secret, told here and never again; the old one is valid for a day.
+
+    There are two at most: the one before the old one ends at once.
+    """
     with transaction.atomic():
         current = _locked(webhook)
         if current.kind != KINDS.WEBHOOK:
             raise Conflict("A notification has no secret.", "NoSecret")
+        ended = current.old_secret_until if current.has_two_secrets else None
         current.old_secret, current.secret = current.secret, new_secret()
         current.old_secret_until = timezone.now() + BOTH_VALID
         names = ["secret", "old_secret", "old_secret_until", "updated_at"]
         current.save(update_fields=names)
-        until = {"previousValidUntil": current.old_secret_until.isoformat()}
-        _record(actor, "webhook.rotated", current, until, reason)
+        told_of = {"previousValidUntil": current.old_secret_until.isoformat()}
+        if ended:
+            told_of["endedBeforeItsTime"] = ended.isoformat()
+        _record(actor, "webhook.rotated", current, told_of, reason)
     return current, current.secret
 
 

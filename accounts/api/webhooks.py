@@ -110,7 +110,11 @@ class Webhooks(Endpoint):
     @extend_schema(request=None, responses=WebhookWithSecret)
     @action(detail=True, methods=["post"])
     def rotate(self, request: Request, pk: str) -> Response:
-        """A new secret, told in this answer only. For a day both it and the old one are valid."""
+        """A new secret, told in this answer only. For a day both it and the old one are valid.
+
+        There are two at most: where `oldSecretUntil` lies ahead, the one before the old one ends at
+        once.
+        """
         webhook, secret = webhooks.rotate(self.get_object(), self.actor)
         return Response(with_secret(webhook, secret), headers=NO_STORE)
 

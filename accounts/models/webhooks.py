@@ -65,6 +65,11 @@ class Webhook(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def has_two_secrets(self) -> bool:
+        """Whether the one before is still valid, too."""
+        return self.old_secret_until is not None and self.old_secret_until > timezone.now()
+
 
 class DeliveryQuerySet(LeasedQuerySet):
     def visible_to(self, actor: Actor) -> Self:

@@ -208,6 +208,17 @@ class TestChanging:
         client.post(home.address("webhook-delete"), {"confirm": "Ops", "reason": "old"})
         assert not Webhook.objects.exists()
 
+    def test_who_rotates_again_is_told_that_the_older_secret_ends_at_once(self, home):
+        client = home.client()
+        assert "ends at once" not in text_of(client.get(home.address("webhook")))
+        client.post(home.address("webhook-rotate"))
+        shown = text_of(client.get(home.address("webhook")))
+        assert "The older one ends at once" in shown
+        assert "the one before is valid, too" in shown
+        Webhook.objects.update(old_secret_until=timezone.now())
+        shown = text_of(client.get(home.address("webhook")))
+        assert "ends at once" not in shown and "the one before is valid" not in shown
+
 
 class TestDeliveries:
     def test_a_test_event_and_what_came_of_it(self, home):

@@ -162,6 +162,17 @@ class TestChanging:
         told = Activity.objects.get(verb="webhook.rotated")
         assert body["secret"] not in str(told.change) and before not in str(told.change)
 
+    def test_rotating_twice_says_which_secret_ended_before_its_time(self, organization, admin):
+        webhook = make(organization)
+        first = admin.post(f"webhooks/{webhook.pk}/rotate").json()
+        second = admin.post(f"webhooks/{webhook.pk}/rotate").json()
+        webhook = Webhook.objects.get()
+        assert (webhook.secret, webhook.old_secret) == (second["secret"], first["secret"])
+        rotations = Activity.objects.filter(verb="webhook.rotated").order_by("pk")
+        before, after = [one.change for one in rotations]
+        assert "endedBeforeItsTime" not in before
+        assert after["endedBeforeItsTime"] == before["previousValidUntil"]
+
     def test_states_that_do_not_allow_it_are_conflicts(self, organization, admin):
         webhook = make(organization)
         problem(admin.post(f"webhooks/{webhook.pk}/resume"), 409, "Active")
