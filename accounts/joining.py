@@ -95,6 +95,27 @@ def join(code: str, actor: Actor) -> Membership:
     return made
 
 
+def count_sign_up(invite: Invite) -> None:
+    """One account more is made by it: no more than may join. Raises Unusable.
+
+    It uses nothing up: joining does. Otherwise a code for one would make accounts for many, as long
+    as none of them has joined.
+    """
+    free = _open(invite.pk).filter(Q(most_uses__isnull=True) | Q(sign_ups__lt=F("most_uses")))
+    if not free.update(sign_ups=F("sign_ups") + 1):
+        now = Invite.objects.get(pk=invite.pk)
+        check(now)
+        check_room(now)
+        raise Unusable("This invite is over. Ask for a new one.", "InviteUsedUp")
+
+
+def check_room(invite: Invite) -> None:
+    """Raises Unusable where as many have signed up by it as may join."""
+    if invite.most_uses is not None and invite.sign_ups >= invite.most_uses:
+        told = "As many have signed up by this invite as may join by it. Ask for a new one."
+        raise Unusable(told, "InviteUsedUp")
+
+
 def _open(pk: uuid.UUID) -> QuerySet[Invite]:
     """The invite, where it can be used: conditions on the row itself, and on no other table, so
     that a statement that waited for another one looks at them again."""

@@ -6,7 +6,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import IntegrityError, transaction
 
 from accounts import activity, joining
-from accounts.models import User
+from accounts.models import Invite, User
 from accounts.renaming import Taken
 
 LONGEST_PASSWORD = 1000
@@ -18,16 +18,24 @@ class NotOpen(PermissionDenied):
 
 def check(code: str) -> None:
     """Raises NotOpen for who comes without a `code` that they need, or whatever they bring."""
+    _invite_needed(code)
+
+
+def _invite_needed(code: str) -> Invite | None:
+    """The invite of who needs one to sign up. Raises NotOpen."""
     if settings.SIGNUP == "closed":
         raise NotOpen("Nobody can sign up here. Ask an administrator for an account.")
     if settings.SIGNUP == "open":
-        return
+        return None
     if not code:
         raise NotOpen("Signing up takes an invite here. Open the link of yours.")
     try:
-        joining.check(joining.find(code))
+        invite = joining.find(code)
+        joining.check(invite)
+        joining.check_room(invite)
     except (joining.Unknown, joining.Unusable) as error:
         raise NotOpen(str(error)) from None
+    return invite
 
 
 def sign_up(
@@ -41,9 +49,11 @@ def sign_up(
 ) -> User:
     """A new person, in no organization yet: joining is a step of its own, and uses the code up.
 
+    By an invite that they need no more sign up than may join by it.
+
     Raises NotOpen, ValidationError by field, Taken.
     """
-    check(code)
+    invite = _invite_needed(code)
     user = User(email=User.objects.normalize_email(email.strip()), username=username.strip())
     _validate(user, password)
     _refuse_taken(user)
@@ -51,7 +61,11 @@ def sign_up(
     try:
         with transaction.atomic():
             user.save(force_insert=True)
+            if invite:
+                joining.count_sign_up(invite)
             activity.record(user.actor(request_id, address), "account.signed_up", user, None)
+    except joining.Unusable as error:  # by others, at the same time
+        raise NotOpen(str(error)) from None
     except IntegrityError:  # somebody else, at the same time
         _refuse_taken(user)
         raise

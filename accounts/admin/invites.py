@@ -49,7 +49,7 @@ class InviteAdmin(ReadOnly, Audited):
     ordering = ("-created_at", "-id")
     fieldsets = (
         (None, {"fields": ("organization", ("role", "standing", "state"))}),
-        ("Uses", {"fields": (("uses", "most_uses"),)}),
+        ("Uses", {"fields": (("uses", "sign_ups", "most_uses"),)}),
         ("Times", {"fields": (("created_at", "created_by_name"), ("expires_at", "revoked_at"))}),
     )
     readonly_fields = ("state",)

@@ -40,6 +40,8 @@ class Invite(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     most_uses = models.PositiveIntegerField(null=True, blank=True)
     uses = models.PositiveIntegerField(default=0, editable=False)
+    # Accounts made by it where signing up takes an invite, whether or not they have joined.
+    sign_ups = models.PositiveIntegerField(default=0, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_by_name = models.CharField(max_length=100, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

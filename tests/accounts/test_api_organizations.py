@@ -102,7 +102,20 @@ class TestSigningUp:
         invite = InviteFactory.create(most_uses=1)
         assert Caller().post("users", ADA | {"inviteCode": invite.code}).status_code == 201
         ada = Caller(User.objects.get())
+        bob = {"email": "bob@example.org", "username": "bob", "inviteCode": invite.code}
+        found = problem(Caller().post("users", ADA | bob), 403, "SignUpNotOpen")
+        assert found["detail"].startswith("As many have signed up by this invite as may join")
         assert ada.post(f"organizations/{invite.code}/join").status_code == 200
+
+    def test_an_invite_without_a_limit_and_one_that_is_not_needed(self, settings):
+        limited, free = InviteFactory.create(most_uses=1), InviteFactory.create()
+        for signup, invite in (("invite", free), ("open", limited)):
+            settings.SIGNUP = signup
+            for number in range(2):
+                name = f"{signup}{number}"
+                body = ADA | {"email": f"{name}@example.org", "username": name}
+                made = Caller().post("users", body | {"inviteCode": invite.code})
+                assert made.status_code == 201
 
     def test_too_many_from_one_address(self, monkeypatch):
         counts: dict[str, int] = {}

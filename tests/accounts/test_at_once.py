@@ -55,6 +55,19 @@ def test_fifty_join_on_a_code_with_ten_uses():
     assert Activity.objects.filter(verb="member.joined").count() == 10
 
 
+def test_twenty_sign_up_by_a_code_with_three_uses(settings):
+    settings.SIGNUP = "invite"
+    invite = InviteFactory.create(most_uses=3)
+    deeds = [
+        partial(signing_up.sign_up, f"{name}@example.org", name, PASSWORD, code=invite.code)
+        for name in (f"ada{number}" for number in range(20))
+    ]
+    assert told(deeds) == {"done": 3, "NotOpen": 17}
+    assert User.objects.count() == 3
+    for user in User.objects.all():
+        joining.join(invite.code, user.actor())
+
+
 def test_the_same_person_joins_ten_times_and_uses_one():
     invite = InviteFactory.create(most_uses=10)
     actor = UserFactory.create().actor()

@@ -75,6 +75,8 @@ class TestSigningUp:
         assert "invited to Acme" in text_of(client.get("/sign-up/", {"next": sent["next"]}))
         response = client.post("/sign-up/", sent, follow=True)
         assert "invited to Acme with the role member" in text_of(response)
+        late = Client().get("/sign-up/", {"next": sent["next"]})
+        assert late.status_code == 403 and "As many have signed up" in text_of(late)
         assert client.post(sent["next"], follow=True).status_code == 200
         assert Membership.objects.get().user.username == "ada"
 
