@@ -11,6 +11,7 @@ from accounts.models import Activity, Membership
 from fallback.external import caller_of
 from fallback.models import Connection, ConnectionState, FallbackConfig, Move
 from fallback.simulator.client import Simulator
+from fallback.truefoundry import TrueFoundry
 from tests.calling import NOBODYS, Caller, problem, results
 from tests.factories import ConnectionFactory
 from tests.fallback.factories import (
@@ -185,6 +186,17 @@ class TestConnections:
         Connection.objects.update(token="")
         told = caller.post(f"connections/{connection.pk}/test").json()
         assert told["findings"][0]["message"] == "There is no token."
+
+    def test_a_clock_that_no_answer_told(self, caller, owner, simulator, monkeypatch):
+        """One that answers without `Date` can be used."""
+        monkeypatch.setattr(TrueFoundry, "_note_clock", lambda *_: None)
+        connection = ConnectionFactory.create(
+            organization=owner.organization, base_url=simulator.url, token=simulator.token
+        )
+        told = caller.post(f"connections/{connection.pk}/test").json()
+        message = "No answer told the time."
+        assert told["findings"][-1] == {"name": "clock", "works": True, "message": message}
+        assert told["works"]
 
     def test_filters(self, caller, remote):
         ConnectionFactory.create(organization=remote.organization, enabled=False)

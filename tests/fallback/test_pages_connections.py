@@ -102,7 +102,14 @@ def test_rotate_switch_and_delete(acme):
 
 def test_each_finding_of_a_test_is_shown(acme):
     shown = text_of(acme.client("admin").post(acme.address("connection-test")))
-    assert "Token GET /v1/users/info: no connection" in shown or "no connection" in shown
+    for sentence in (
+        "Token GET /v1/x/users/info: no connection does not work",
+        "Clusters GET /v1/clusters: no connection does not work",
+        "Workspaces GET /v1/workspaces: no connection does not work",
+        "Job runs GET /v1/workspaces: no connection does not work",
+        "Clock No answer told the time. does not work",
+    ):
+        assert sentence in shown
     acme.connection.refresh_from_db()
     assert acme.connection.state == "unreachable"
 
