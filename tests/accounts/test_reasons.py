@@ -44,7 +44,7 @@ def test_each_call_that_ends_something_takes_a_reason(owner):
         method, _, path = call.partition(" ")
         problem(caller.send(method, path, {"reason": ["why"]}), 400, "Invalid")
         answer = caller.send(method, path, {"reason": "It leaked"})
-        assert answer.status_code in (200, 204), call
+        assert answer.status_code == (204 if method == "DELETE" else 200), call
         assert Activity.objects.get(verb=verb).reason == "It leaked", verb
 
 

@@ -19,7 +19,6 @@ pytestmark = pytest.mark.django_db
 MOST = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 PARTS = "multipart/form-data; boundary=xx"
-REFUSED = {400, 413, 415}
 
 # What is wrong with it: the content type, the body, and the answer.
 BODIES: dict[str, tuple[str, bytes, int]] = {
@@ -109,35 +108,35 @@ def test_a_length_that_is_none(world, length):
         assert answer.status_code == 400
 
 
-FORMS: dict[str, tuple[str, bytes, set[int]]] = {
-    "NUL": (FORM, b"reason=a%00b", {400}),
-    "NUL, raw": (FORM, b"reason=a\0b", {400}),
-    "NUL in a name": (FORM, b"rea%00son=a", {400}),
+FORMS: dict[str, tuple[str, bytes, int]] = {
+    "NUL": (FORM, b"reason=a%00b", 400),
+    "NUL, raw": (FORM, b"reason=a\0b", 400),
+    "NUL in a name": (FORM, b"rea%00son=a", 400),
     "NUL in a part": (
         PARTS,
         b'--xx\r\nContent-Disposition: form-data; name="reason"\r\n\r\na\0b\r\n--xx--\r\n',
-        {400},
+        400,
     ),
-    "Latin-1": (FORM, b"reason=%e4", {400}),
-    "Latin-1, raw": (FORM, b"reason=\xe4", {400}),
+    "Latin-1": (FORM, b"reason=%e4", 400),
+    "Latin-1, raw": (FORM, b"reason=\xe4", 400),
     "Latin-1 in a part": (
         PARTS,
         b'--xx\r\nContent-Disposition: form-data; name="reason"\r\n\r\n\xe4\r\n--xx--\r\n',
-        {400},
+        400,
     ),
-    "larger than the limit": (FORM, b"reason=" + b"x" * (MOST + 1_000_000), {413}),
+    "larger than the limit": (FORM, b"reason=" + b"x" * (MOST + 1_000_000), 413),
     "a file larger than the limit": (
         PARTS,
         b'--xx\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
         + b"x" * MOST
         + b"\r\n--xx--\r\n",
-        {413},
+        413,
     ),
-    "parts without a boundary": ("multipart/form-data", b"--xx", {400}),
-    "parts with a bad boundary": ("multipart/form-data; boundary=\xff", b"--xx", {400}),
-    "1,001 fields": (FORM, b"&".join(b"a%d=1" % n for n in range(1001)), {400}),
-    "in UTF-16, and it says so": (f"{FORM}; charset=utf-16", b"a=1", {415}),
-    "parts in what is a compression": (f"{PARTS}; charset=zlib", b"--xx--", {415}),
+    "parts without a boundary": ("multipart/form-data", b"--xx", 400),
+    "parts with a bad boundary": ("multipart/form-data; boundary=\xff", b"--xx", 400),
+    "1,001 fields": (FORM, b"&".join(b"a%d=1" % n for n in range(1001)), 400),
+    "in UTF-16, and it says so": (f"{FORM}; charset=utf-16", b"a=1", 415),
+    "parts in what is a compression": (f"{PARTS}; charset=zlib", b"--xx--", 415),
 }
 
 
@@ -177,7 +176,7 @@ def test_each_page_refuses_each_form():
         for what, (kind, body, expected) in FORMS.items():
             if what not in READ_LATE:
                 answer = client.generic("POST", path, body, kind)
-                assert answer.status_code in expected, (path, what)
+                assert answer.status_code == expected, (path, what)
 
 
 def test_no_page_breaks_over_a_form():
@@ -199,7 +198,7 @@ def test_no_page_breaks_over_a_form():
 def test_a_page_that_reads_a_form_refuses_it(db, what):
     kind, body, expected = FORMS[what]
     for path in ("/theme/", "/sign-in/", "/admin/login/"):
-        assert Client().generic("POST", path, body, kind).status_code in expected, path
+        assert Client().generic("POST", path, body, kind).status_code == expected, path
 
 
 def test_no_page_breaks_over_an_address():
@@ -209,7 +208,7 @@ def test_no_page_breaks_over_an_address():
             status = root.get(f"{path}?{query}").status_code
             assert status == 400 if "%00" in query else status < 500, (path, query)
     for path in ("/moves/%00/", "/%00", "/admin/accounts/user/%00/change/", "/static/%00"):
-        assert root.get(path).status_code in (400, 404), path
+        assert root.get(path).status_code == 400, path
 
 
 @pytest.mark.parametrize("cookie", ['sessionid="aaaaaaaa\\000"', "sessionid=" + "x" * 5000, "=;=;"])

@@ -189,9 +189,17 @@ class TestFailures:
         problem(caller.get("external/user-info"), 502, "UpstreamFailed")
 
     @pytest.mark.parametrize(
-        "data", [None, 1, [], {"deployment": [1]}, {"clusterId": {}}, {"deployment": {"x": 1}}]
+        ("data", "saved"),
+        [
+            (None, 201),  # nothing can be told of the workspace, and that is no reason to refuse
+            (1, 201),
+            ([], 201),
+            ({"deployment": [1]}, 400),  # a workspace, and it is not in the cluster
+            ({"clusterId": {}}, 400),
+            ({"deployment": {"x": 1}}, 400),
+        ],
     )
-    def test_no_answer_breaks_saving_or_testing(self, caller, owner, httpserver, data):
+    def test_no_answer_breaks_saving_or_testing(self, caller, owner, httpserver, data, saved):
         answer = {"data": data, "pagination": {}}
         for path in ("clusters", "workspaces", "x/job-runs", "workspaces/a", "apps/j"):
             httpserver.expect_request(f"/api/svc/v1/{path}").respond_with_json(answer)
@@ -202,7 +210,11 @@ class TestFailures:
             "source": {"clusterId": "None", "workspaceId": "a", "jobId": "j"},
             "destination": {"clusterId": "c", "workspaceId": "b"},
         }
-        assert caller.post("fallback-configs", body).status_code in (201, 400)
+        answer = caller.post("fallback-configs", body)
+        assert answer.status_code == saved
+        if saved == 400:
+            wrong = {"source.workspaceId": ["Workspace a is not in cluster None."]}
+            assert problem(answer, 400, "Invalid")["errors"] == wrong
         told = caller.post(f"connections/{remote.pk}/test").json()
         assert told["works"] is (data == [])  # nothing to see is no fault
 
