@@ -189,13 +189,14 @@ def test_the_procfile_lists_the_same_commands(settings):
 
 
 class TestSupervisor:
-    def run_for(self, seconds: float, *processes: Process) -> str:
+    def run_until(self, told: str, *processes: Process) -> str:
+        """What it has told once `told` is part of it, or after 20 s."""
         out = StringIO()
         supervisor = Supervisor(processes, out)
-        end = time.monotonic() + seconds
+        end = time.monotonic() + 20
 
         def stop_in_time() -> None:
-            if time.monotonic() > end:
+            if told in out.getvalue() or time.monotonic() > end:
                 supervisor.stop()
 
         supervisor.run(on_tick=stop_in_time)
@@ -203,12 +204,16 @@ class TestSupervisor:
 
     def test_it_prefixes_lines_whole_and_with_the_name(self):
         script = "printf 'on'; sleep 0.2; printf 'e\\ntwo'"
-        out = self.run_for(0.5, Process("a", ["sh", "-c", script]), Process("long", ["sleep", "9"]))
+        out = self.run_until(
+            "two\n", Process("a", ["sh", "-c", script]), Process("long", ["sleep", "9"])
+        )
         assert "a    | one\n" in out
         assert "a    | two\n" in out
 
     def test_it_tells_why_a_process_ended_and_waits_longer_each_time(self):
-        out = self.run_for(1.2, Process("a", ["sh", "-c", "exit 3"]), Process("b", ["/missing"]))
+        out = self.run_until(
+            "again in 1 s\n", Process("a", ["sh", "-c", "exit 3"]), Process("b", ["/missing"])
+        )
         assert "a  | ended (exit 3); starting again in 0.5 s\n" in out
         assert "a  | ended (exit 3); starting again in 1 s\n" in out
         assert "b  | did not start: No such file or directory; starting again in 0.5 s\n" in out
@@ -222,8 +227,8 @@ class TestSupervisor:
     def test_what_ignores_sigterm_is_killed_with_its_children(self, monkeypatch):
         monkeypatch.setattr("config.processes.GRACE_SECONDS", 0.3)
         # A number of seconds that no other process sleeps.
-        script = "trap '' TERM; sleep 98765.25 & while true; do sleep 0.1; done"
-        out = self.run_for(0.3, Process("deaf", ["bash", "-c", script]))
+        script = "trap '' TERM; echo deaf; sleep 98765.25 & while true; do sleep 0.1; done"
+        out = self.run_until("| deaf\n", Process("deaf", ["bash", "-c", script]))
         assert "deaf | did not end in time; killing it\n" in out
         lines = [
             " ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])
