@@ -125,7 +125,7 @@ def test_the_ticks_catch_up_when_valkey_comes_back(fleet: Fleet) -> None:
     world.sim.settings(latencyMs=300)
     begun = len(world.calls("trigger"))
     world.seed(jobs=2, runsPerJob=3)
-    wait_for(lambda: len(world.calls("trigger")) > begun)
+    wait_for(lambda: len(world.calls("trigger")) > begun, 60)  # from nothing, should it come first
     fleet.valkey.kill()
     fleet.have_moved(before + 6)
     world.sim.settings(latencyMs=20)
