@@ -1,12 +1,10 @@
 """Ending the source run: after its successor stands, or, with `Directly`, before."""
 
-from django.utils import timezone
-
 from fallback import match
 from fallback.driving import Call, Journey
 from fallback.match import ENDED, Verdict
 from fallback.models.move import step
-from fallback.travelling import SETTLED, E, S, Traveller
+from fallback.travelling import E, S, Traveller
 from fallback.triggering import trigger
 from fallback.truefoundry import Answer, Unavailable
 
@@ -79,7 +77,7 @@ def _must_have_ended(t: Traveller, answer: Answer, run_name: str, look: Journey)
     attempts = t.move.attempts + 1
     told = t.told(answer, CALL, f"HTTP {answer.status}, but the run is {str(status)[:40]}.")
     message = f"The remote would not end {run_name}, which is {str(status)[:40]}."
-    lost_at = t.move.terminate_lost_at or timezone.now()
+    lost_at = t.move.terminate_lost_at or t.now_at_the_latest()
     yield from t.wait(
         t.backoff(attempts),
         "NotEnded",
@@ -93,12 +91,11 @@ def _must_have_ended(t: Traveller, answer: Answer, run_name: str, look: Journey)
 def _unless_ours_is_on_its_way(t: Traveller, status: str) -> Journey:
     """Leaves while a terminate of ours may still reach the source: then it would end after all,
     and to end its successor would lose the job."""
-    move, now = t.move, timezone.now()
     if t.entered == S.TERMINATING:
         return
-    if now - (move.terminate_lost_at or now) < SETTLED:
+    at = t.move.terminate_lost_at or t.now_at_the_latest()
+    if not t.settled(at):
         message = f"The source run is {status}; a terminate may still be on its way to it."
-        at = move.terminate_lost_at or now
         yield from t.wait(3.0, "SourceRecovered", message, terminate_lost_at=at)
 
 
@@ -111,7 +108,7 @@ def _end_source(t: Traveller) -> Journey:
             )
         )
     except Unavailable as error:
-        yield from t.stay(error, terminate_lost_at=timezone.now())
+        yield from t.stay(error, terminate_lost_at=t.now_at_the_latest())
     else:
         yield from _must_have_ended(t, answer, move.source_run_name, t.source_now())
         return answer

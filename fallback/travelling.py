@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -158,6 +158,15 @@ class Traveller:
         """What went wrong, with the remote's own words unless they repeat the run's input."""
         run_input = {"input": naming.trigger_input(self.move.command)}
         return f"{error} {naming.discreet(getattr(error, 'detail', ''), run_input)}".strip()
+
+    def now_at_the_latest(self) -> datetime:
+        """What has just been lost was lost by then; see `settled`."""
+        return max(timezone.now(), self.client.remote_now())
+
+    def settled(self, lost_at: datetime) -> bool:
+        """Whether what was lost has arrived, or never will: by the clocks of both sides, since one
+        may have jumped, and that of the next worker may be another one."""
+        return min(timezone.now(), self.client.remote_now()) - lost_at >= SETTLED
 
     def unseen(self, error: Unseen) -> Journey:
         """Later and later again, as rights come back; then a person has to say what is so."""

@@ -13,7 +13,7 @@ from fallback.match import ENDED, ENDING
 from fallback.models import ConnectionState, Move, MoveStep, PurgeMode, Relocation
 from fallback.models.move import step
 from fallback.recording import Change, Outcome
-from fallback.travelling import SETTLED, E, Left, S, Traveller
+from fallback.travelling import E, Left, S, Traveller
 from fallback.truefoundry import (
     Answer,
     JobRun,
@@ -71,7 +71,8 @@ def trigger(t: Traveller) -> Journey:
 def _before_now(client: TrueFoundry) -> datetime:
     """From when on a run may be this trigger's: what stamps runs need not be the clock that the
     remote's answers tell, and that of a remote that tells none may be further off."""
-    return client.remote_now() - (CLOCKS_APART if client.knows_the_clock else UNKNOWN_CLOCK)
+    now = min(client.remote_now(), timezone.now())
+    return now - (CLOCKS_APART if client.knows_the_clock else UNKNOWN_CLOCK)
 
 
 def _the_wrong_one_has_ended(t: Traveller) -> Journey:
@@ -121,7 +122,12 @@ def _unanswered(t: Traveller, error: Unavailable) -> Journey:
         yield from t.stay(error, trigger_unanswered=False)
     message = "The answer to the trigger was lost; looking for its run."
     yield from t.wait(
-        1.0, "AnswerLost", message, t.told(error), to=S.VERIFYING, trigger_lost_at=timezone.now()
+        1.0,
+        "AnswerLost",
+        message,
+        t.told(error),
+        to=S.VERIFYING,
+        trigger_lost_at=t.now_at_the_latest(),
     )
 
 
@@ -162,14 +168,17 @@ def _triggered(t: Traveller, run: JobRun, *told: MoveStep) -> Journey:
 
 def verify(t: Traveller) -> Journey:
     """Look for the run of a trigger whose answer we do not have."""
-    move, now = t.move, timezone.now()
+    move = t.move
     if move.state != S.VERIFYING:  # a crash: it may have been on its way this very moment
         lost = step(move, move.state, E.LOST, "No answer was written down.")
-        yield from t.record(t.change(S.VERIFYING, lost, trigger_lost_at=now))
+        yield from t.record(t.change(S.VERIFYING, lost, trigger_lost_at=timezone.now()))
     client, application_id = t.client, t.relocation.application_id
     runs: list[JobRun] = yield Call(
         lambda: client.runs_of(application_id, since=move.trigger_after or 0)
     )
+    lost_at = move.trigger_lost_at
+    if lost_at is None or t.entered == S.VERIFYING:  # we know the remote's clock since that look
+        lost_at = t.now_at_the_latest()
     candidates = _unclaimed(move, runs)
     if move.reason == RETRIED and candidates and all(run.status in ENDED for run in candidates):
         candidates = _as_left_by_a_person(candidates)
@@ -186,8 +195,9 @@ def verify(t: Traveller) -> Journey:
         names = ", ".join(run.name for run in candidates[:5])
         message = f"{len(candidates)} runs could be this trigger's: {names}."
         yield from t.end(S.NEEDS_ATTENTION, "AnswerLost", message)
-    elif now - (move.trigger_lost_at or now) < SETTLED:
-        yield from t.wait(2.0, "AnswerLost", "No run of the lost trigger is to be seen yet.")
+    elif not t.settled(lost_at):
+        message = "No run of the lost trigger is to be seen yet."
+        yield from t.wait(2.0, "AnswerLost", message, trigger_lost_at=lost_at)
     else:
         # The list is empty, too, where we have lost the right to see what is in it.
         yield Call(lambda: client.application(application_id))

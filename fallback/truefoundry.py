@@ -103,6 +103,7 @@ class TrueFoundry:
         self._writes = _session(token, outbound.adapter(concurrency))
         self._parallel = ThreadPoolExecutor(PARALLEL_PAGES, thread_name_prefix="pages")
         self._skew: timedelta | None = None
+        self._told: tuple[datetime, float] | None = None  # the remote's time, and time.monotonic
 
     # Reading
 
@@ -266,13 +267,17 @@ class TrueFoundry:
         return self._skew or timedelta(0)
 
     def remote_now(self) -> datetime:
-        """A lower bound, at most a second and a half too low, of the remote's clock now."""
-        return datetime.now(UTC) + self.skew
+        """A lower bound, at most a second and a half too low, of the remote's clock now; ours
+        where it tells none. It does not jump when our own is put right."""
+        if self._told is None:
+            return datetime.now(UTC)
+        theirs, at = self._told
+        return theirs + timedelta(seconds=time.monotonic() - at)
 
     @property
     def knows_the_clock(self) -> bool:
         """Whether an answer has told the remote's time."""
-        return self._skew is not None
+        return self._told is not None
 
     def close(self) -> None:
         self._parallel.shutdown(wait=False)
@@ -323,7 +328,7 @@ class TrueFoundry:
             return
         if theirs.tzinfo is None:  # "-0000": a time in UTC that says nothing of its zone
             theirs = theirs.replace(tzinfo=UTC)
-        self._skew = theirs - datetime.now(UTC)
+        self._skew, self._told = theirs - datetime.now(UTC), (theirs, time.monotonic())
 
     def _pages(
         self,

@@ -13,6 +13,7 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
+import time_machine
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -362,6 +363,9 @@ def test_the_remotes_clock_is_told_by_its_answers() -> None:
     assert timedelta(seconds=297) < client.skew <= timedelta(seconds=300)
     # A lower bound: what is created from now on is never older than this.
     assert client.remote_now() <= theirs
+    for minutes in (-10, 10):  # our own clock is put right, and theirs is not
+        with time_machine.travel(timedelta(minutes=minutes), tick=True):
+            assert timedelta(0) <= theirs - client.remote_now() < timedelta(seconds=3)
 
 
 def test_older_servers_know_users_by_another_path(

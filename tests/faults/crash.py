@@ -7,7 +7,8 @@ CRASH_AT and CRASH_HOW say where: `before` or `after` step n, or `during` the n-
 something, which is then on its way. LEASE_SECONDS shortens the leases; with STOP_AT the process
 stands still (SIGSTOP) when it is about to send a call to such a path, and with STOP_AFTER when it
 has already seen that there is time to. STANDSTILL_SECONDS is how long it outlives that. With
-SUSPENDED it is the machine that stands still: then its monotonic clock does, too.
+SUSPENDED it is the machine that stands still: then its monotonic clock does, too. CLOCK_AHEAD has
+its wall clock that many seconds ahead.
 """
 
 import os
@@ -21,6 +22,7 @@ from typing import Any
 
 import django
 import requests
+import time_machine
 from django.core.management import execute_from_command_line
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
@@ -133,6 +135,9 @@ def main() -> None:
 
     if "CRASH_AT" in os.environ:
         lay(Fuse(int(os.environ["CRASH_AT"]), os.environ["CRASH_HOW"]))
+    if "CLOCK_AHEAD" in os.environ:
+        ahead = timedelta(seconds=float(os.environ["CLOCK_AHEAD"]))
+        time_machine.travel(ahead, tick=True).start()
     if "LEASE_SECONDS" in os.environ:
         shorten_leases(float(os.environ["LEASE_SECONDS"]))
     if "STOP_AT" in os.environ:
