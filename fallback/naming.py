@@ -79,14 +79,31 @@ def can_be_sent(command: str) -> bool:
 
 
 def canonical_command(command: str) -> str:
-    """One form for commands that trigger the same: a remote may reorder or respace JSON."""
+    """One form for commands that trigger the same: a remote may reorder or respace JSON, and tell
+    its numbers and nulls as JavaScript does."""
     try:
         params = json.loads(command)
     except ValueError:
         return command
     if not isinstance(params, dict):
         return command
-    return json.dumps(params, sort_keys=True, separators=(",", ":")) if params else ""
+    plain = _plain(params)
+    return json.dumps(plain, sort_keys=True, separators=(",", ":")) if plain else ""
+
+
+def _plain(value: Any) -> Any:
+    """Without nulls, and each number as the nearest double, whole ones as whole ones."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    try:
+        number = float(value)
+    except OverflowError:
+        return value
+    return int(number) if number.is_integer() else number
 
 
 def discreet(words: str, body: dict[str, Any]) -> str:

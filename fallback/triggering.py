@@ -179,7 +179,9 @@ def verify(t: Traveller) -> Journey:
     lost_at = move.trigger_lost_at
     if lost_at is None or t.entered == S.VERIFYING:  # we know the remote's clock since that look
         lost_at = t.now_at_the_latest()
-    candidates = _unclaimed(move, runs)
+    candidates, strange = _unclaimed(move, runs)
+    if move.reason == RETRIED:  # a person has seen to those, too
+        candidates = candidates or strange
     if move.reason == RETRIED and candidates and all(run.status in ENDED for run in candidates):
         candidates = _as_left_by_a_person(candidates)
         if not candidates:
@@ -198,6 +200,10 @@ def verify(t: Traveller) -> Journey:
     elif not t.settled(lost_at):
         message = "No run of the lost trigger is to be seen yet."
         yield from t.wait(2.0, "AnswerLost", message, trigger_lost_at=lost_at)
+    elif strange:
+        names = ", ".join(run.name for run in strange[:5])
+        message = f"{len(strange)} runs with another input could be this trigger's: {names}."
+        yield from t.end(S.NEEDS_ATTENTION, "AnswerLost", message)
     else:
         # The list is empty, too, where we have lost the right to see what is in it.
         yield Call(lambda: client.application(application_id))
@@ -211,39 +217,38 @@ def _as_left_by_a_person(runs: list[JobRun]) -> list[JobRun]:
     return [max(finished, key=lambda run: run.created_at)] if finished else []
 
 
-def _like(move: Move, run: JobRun) -> bool:
-    """Whether `run` has the move's input."""
-    command = naming.canonical_command(run.command)
-    if naming.trigger_input(move.command):
-        return command == naming.canonical_command(move.command)
-    # Triggered without an input a run may be reported with its image's own command, so it is
-    # told by not being another open trigger's.
-    others = Move.objects.filter(
-        remote=move.remote,
-        destination_deployment_id=move.destination_deployment_id,
-        trigger_unanswered=True,
-        command_hash=keyed_hash(command),
-    )
-    return not others.exclude(pk=move.pk).exists()
-
-
-def _unclaimed(move: Move, runs: list[JobRun]) -> list[JobRun]:
-    """Runs that this move's trigger may have made and that no other move has."""
+def _unclaimed(move: Move, runs: list[JobRun]) -> tuple[list[JobRun], list[JobRun]]:
+    """Runs that this move's trigger may have made and that no other move has: those with its
+    input, and those with an input that nobody has asked for."""
     ours = [
         run
         for run in runs
         if run.deployment_id == move.destination_deployment_id
         and not 0 < run.created_at < (move.trigger_after or 0)
     ]
-    like = [run for run in ours if _like(move, run)]
+    others = Move.objects.filter(
+        remote=move.remote, destination_deployment_id=move.destination_deployment_id
+    ).exclude(pk=move.pk)
+    # In this order: who ceases to wait for an answer has claimed its run.
+    awaited = set(others.filter(trigger_unanswered=True).values_list("command_hash", flat=True))
     claimed = set(
-        Move.objects.filter(
-            remote=move.remote,
-            destination_deployment_id=move.destination_deployment_id,
-            destination_run_name__in=[run.name for run in like],
-        ).values_list("destination_run_name", flat=True)
+        others.filter(destination_run_name__in=[run.name for run in ours]).values_list(
+            "destination_run_name", flat=True
+        )
     )
-    free = [run for run in like if run.name not in claimed]
+    wanted = naming.canonical_command(move.command)
+    like, strange = [], []
+    for run in ours:
+        command = naming.canonical_command(run.command)
+        if run.name in claimed:
+            continue
+        if naming.trigger_input(move.command) and command == wanted:
+            like.append(run)
+        elif keyed_hash(command) not in awaited:
+            strange.append(run)
+    if not naming.trigger_input(move.command):
+        # Such a run may be reported with its image's own command.
+        like, strange = strange, []
     # Where there are several, somebody may have ended the superfluous ones.
-    alive = [run for run in free if run.status not in ENDING | {"FAILED"}]
-    return alive if len(alive) == 1 else free
+    alive = [run for run in like if run.status not in ENDING | {"FAILED"}]
+    return (alive if len(alive) == 1 else like), strange

@@ -96,6 +96,7 @@ def trigger(world: World, call: Call) -> bytes:
     if deployment.manifest.get("type") != "job":
         raise Refusal(400, "only a job can be triggered")
     command, input_kind = running.read_input(body.get("input"))
+    command = running.rewritten(command, input_kind, world.settings.rewrites_input)
     command = command or str(deployment.manifest.get("image", {}).get("command") or "")
     run = running.start(world, deployment, command, "api", world.now(), input_kind)
     call.note |= _run_note(run)

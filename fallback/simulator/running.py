@@ -54,6 +54,18 @@ def read_input(given: Any) -> tuple[str, str]:
     return (str(command), "command") if command else ("", "none")
 
 
+def rewritten(command: str, input_kind: str, how: str) -> str:
+    """Parameters as a remote tells them that keeps them in a form of its own."""
+    if input_kind != "params" or not how:
+        return command
+    params = json.loads(
+        command, parse_float=lambda text: int(f) if (f := float(text)) % 1 == 0 else f
+    )
+    if how == "defaults":
+        params["added"] = "by default"
+    return json.dumps({key: value for key, value in params.items() if value is not None})
+
+
 def terminate(world: World, run: Run, by: str = "terminate") -> str:
     """End a run, at once or in `terminateSeconds`; returns its status."""
     if run.status in ENDED or run.status in ENDING:

@@ -29,6 +29,7 @@ class Settings:
     clock_offset_seconds: float = 0
     terminate_twice: int = 417
     fail_rollouts: int = 0  # so many of the next rollouts fail; -1: all of them
+    rewrites_input: str = ""  # "numbers": as JavaScript would; "defaults": adds a parameter
     triggers_run: str = ""  # this deployment, whichever is asked for
     hidden_workspace: str = ""  # no token has a right to see this one
     max_limit: int = 1000

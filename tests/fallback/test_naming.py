@@ -71,6 +71,37 @@ def test_commands_that_trigger_the_same_have_one_form(params: dict) -> None:
 
 
 @pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ('{"rate": 1.0, "deep": [2.0]}', '{"deep":[2],"rate":1}'),
+        ('{"id": 12345678901234567890}', '{"id": 12345678901234567000}'),
+        ('{"far": 1e21}', '{"far": 1000000000000000000000}'),
+        ('{"none": null, "deep": {"none": null}}', '{"deep": {}}'),
+        ('{"twice": 1, "twice": 2}', '{"twice": 2}'),
+        ('{"letter": "\\u00e9"}', '{"letter": "é"}'),
+    ],
+)
+def test_a_remote_may_tell_parameters_its_own_way(command: str, told: str) -> None:
+    assert naming.canonical_command(command) == naming.canonical_command(told)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ('{"a": 1}', '{"a": "1"}'),
+        ('{"a": 1}', '{"a": true}'),
+        ('{"a": 1.5}', '{"a": 1}'),
+        ('{"a": [null]}', '{"a": []}'),
+        ('{"a": ""}', "{}"),
+        ('{"a": "é"}', '{"a": "e\\u0301"}'),
+        ("1.0", "1"),
+    ],
+)
+def test_what_differs_in_more_than_form_is_another_command(one: str, other: str) -> None:
+    assert naming.canonical_command(one) != naming.canonical_command(other)
+
+
+@pytest.mark.parametrize(
     ("url", "base", "remote"),
     [
         (

@@ -20,6 +20,7 @@ USUAL: Json = {
     "failRollouts": 0,
     "hiddenWorkspace": "",
     "maxLimit": 1000,
+    "rewritesInput": "",
 }
 
 Install = Callable[[], AbstractContextManager[Installation]]
