@@ -210,6 +210,8 @@ def retry(move: Move, actor: Actor, reason: str = "") -> None:
     }
     if (to == S.VERIFYING and move.reason == "AnswerLost") or move.reason == "RunUnseen":
         fields["reason"] = RETRIED
+    if move.reason == "NotEnded":  # it is told to once more
+        fields["terminate_answered"] = False
     if move.reason == "SourceFailed":  # a person has looked, and wants it to run
         fields["terminate_answered"] = True
     Relocation.objects.filter(pk=move.relocation_id, state=Relocation.State.FAILED).update(

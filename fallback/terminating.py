@@ -10,6 +10,7 @@ from fallback.truefoundry import Answer, Unavailable
 
 CALL = "POST /v1/jobs/terminate"
 NO_RUN = (404, 417)
+MOST_LOOKS = 120  # for the end of a source run: about half an hour
 
 
 def terminate(t: Traveller) -> Journey:
@@ -54,7 +55,10 @@ def terminate_first(t: Traveller) -> Journey:
         yield from t.end(S.NEEDS_ATTENTION, "SourceFailed", message)
     if move.terminate_answered or status in match.ENDING:
         attempts = move.attempts + 1
-        message = f"The source run is {status}; waiting for its end."
+        if attempts > MOST_LOOKS:
+            message = f"The source run was told to end and is {str(status)[:40]} still."
+            yield from t.end(S.NEEDS_ATTENTION, "NotEnded", message)
+        message = f"The source run is {str(status)[:40]}; waiting for its end."
         seconds = min(0.5 * 2 ** min(attempts, 6), 15.0)
         yield from t.wait(seconds, "AwaitingEnd", message, attempts=attempts)
     if match.verdict(status, move.statuses) is Verdict.RECOVERED:

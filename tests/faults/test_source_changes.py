@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from config.base.actor import Actor
+from fallback import moving
 from fallback.models import PurgeMode
 from tests.faults.conftest import Install
 from tests.faults.world import Installation, wait_for
@@ -61,15 +63,41 @@ CASES = {
 }
 
 
-def test_a_source_that_takes_hours_to_end(world: Installation) -> None:
-    """As one on a node that is gone. Later and later it is looked at, but never too late."""
-    world.sim.settings(terminateSeconds=3600)
-    world.seed(jobs=1, runsPerJob=1, purge_mode=PurgeMode.DIRECTLY)
+def looked_at_for_half_an_hour(world: Installation) -> None:
     world.sweep(timeout=1)
+    assert world.states() == {"Terminating AwaitingEnd": 1}
     world.moves().update(attempts=1100)
     world.hurry()
     world.sweep(timeout=1)
+    assert world.states() == {"NeedsAttention NotEnded": 1}
+    assert world.calls("trigger") == []
+
+
+def test_a_source_that_takes_hours_to_end(world: Installation) -> None:
+    """As one on a node that is gone. A person is asked, and whatever they do, it is awaited."""
+    world.sim.settings(terminateSeconds=3600)
+    name = world.seed(jobs=1, runsPerJob=1, purge_mode=DIRECTLY)["stuckRuns"][0]["name"]
+    looked_at_for_half_an_hour(world)
+    moving.retry(world.moves().get(), Actor.system("ada"))
+    world.sweep(timeout=0.2)
     assert world.states() == {"Terminating AwaitingEnd": 1}
+    world.sim.force_run(name, "TERMINATED")
+    world.hurry()
+    world.sweep(timeout=5)
+    assert world.states() == {"Succeeded": 1}
+    assert (len(world.calls("terminate")), len(world.calls("trigger"))) == (1, 1)
+
+
+def test_a_terminate_that_was_answered_and_never_carried_out(world: Installation) -> None:
+    """A person's retry sends it again."""
+    world.seed(jobs=1, runsPerJob=1, purge_mode=DIRECTLY)
+    world.sim.faults({"call": "terminate", "effect": "status", "status": 200})
+    looked_at_for_half_an_hour(world)
+    world.sim.faults()
+    moving.retry(world.moves().get(), Actor.system("ada"))
+    world.sweep(timeout=5)
+    assert world.states() == {"Succeeded": 1}
+    assert world.verdict() == {"moved": 1}
 
 
 @dataclass
