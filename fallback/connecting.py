@@ -32,8 +32,15 @@ class Finding:
 
 
 def mark(connection: Connection, state: str, message: str) -> bool:
-    """Remember what became of the last call; a change is told once, however often it is seen."""
+    """Remember what became of the last call; a change is told once, however often it is seen.
+
+    That a token was refused says nothing of another one which has been stored since.
+    """
     row = Connection.objects.filter(pk=connection.pk)
+    if state == STATES.UNAUTHORIZED:
+        stored = row.first()
+        if stored is None or stored.token != connection.token:
+            return False
     fields = {"message": message[:300], "checked_at": timezone.now()}
     changed = row.exclude(state=state).update(state=state, **fields)
     if not changed:

@@ -147,16 +147,21 @@ class _Drive:
         return len(moves)
 
     def _load_relocations(self, moves: list[Move]) -> None:
-        """One object for one row, shared by its moves; those not active yet are read again."""
+        """One object for one row, shared by its moves; those not active yet are read again. So
+        is each connection: its token may have been replaced."""
         active = Relocation.State.ACTIVE
         known = {pk for pk, found in self.relocations.items() if found.state == active}
         wanted = {move.relocation_id for move in moves if move.relocation_id} - known
-        rows = Relocation.objects.filter(pk__in=wanted).select_related("connection")
+        rows = Relocation.objects.filter(pk__in=wanted)
         for row in rows.defer("manifest"):  # read where it is needed: most of them never
             if (here := self.relocations.get(row.pk)) is None:
                 self.relocations[row.pk] = row
             else:
                 here.refresh_from_db()
+        ours = [self.relocations[move.relocation_id] for move in moves if move.relocation_id]
+        connections = Connection.objects.in_bulk({found.connection_id for found in ours})
+        for found in ours:
+            found.connection = connections[found.connection_id]
 
     def _give_back(self) -> None:
         """What was claimed and not finished is due at once, for whoever comes next."""

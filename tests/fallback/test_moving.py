@@ -261,6 +261,16 @@ def test_a_refused_token_is_told_once(organization: Organization) -> None:
     assert Activity.objects.filter(verb="connection.unauthorized").count() == 1
 
 
+def test_a_refused_token_that_has_been_replaced_says_nothing_of_the_new_one(
+    organization: Organization,
+) -> None:
+    before = ConnectionFactory.create(organization=organization, token="old")
+    Connection.objects.filter(pk=before.pk).update(token="new", state="unknown")
+    assert not connecting.mark(before, "unauthorized", "refused")
+    assert Connection.objects.get().state == "unknown"
+    assert not Activity.objects.exists()
+
+
 def test_hosts_outside_the_list_need_a_superuser(settings: Settings) -> None:
     from django.core.exceptions import ValidationError
 

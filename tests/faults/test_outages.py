@@ -140,3 +140,21 @@ def test_one_source_failing_never_stops_another(world: Installation, fault: Json
     assert (sweep.code, sweep.figures["succeeded"], sweep.figures["errors"]) == (1, 8, 1)
     assert {row["workspaceId"] for row in Sweep.objects.get().sources if row["error"]} == {bad}
     assert world.verdict() == {"moved": 8, "waiting": 4}
+
+
+def test_a_token_that_is_replaced_while_a_sweep_waits(world: Installation) -> None:
+    """The old one is refused from then on, and the sweep goes on with the new one."""
+    world.seed(jobs=1, runsPerJob=1)
+    world.sim.faults({"call": "terminate", "effect": "status", "status": 503})
+    sweep = world.begin_sweep(timeout=10)
+    wait_for(lambda: world.states() == {"Terminating Unavailable": 1})
+    connection = world.connection()
+    connection.token = "new-token"
+    connection.save()
+    world.sim.settings(tokens=["new-token"])
+    world.sim.faults()
+    try:
+        assert sweep.wait().figures["succeeded"] == 1
+    finally:
+        world.sim.settings(tokens=[world.sim.token])
+    assert world.verdict() == {"moved": 1}
