@@ -1,6 +1,7 @@
 """Saving configs: look up what they name at the remote, refuse loops, keep them whole."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -273,7 +274,8 @@ def _refuse_loop(config: FallbackConfig, destinations: list[Destination]) -> Non
 def repair(
     actor: Actor, configs: list[FallbackConfig] | None = None, connect: Connect = hurried_client_of
 ) -> tuple[int, list[str]]:
-    """Look up every FQN that is missing in `configs` (all that `actor` sees, by default).
+    """Look up every FQN that is missing in `configs` (all that `actor` sees, by default), and the
+    names of their sources where these are missing, too.
 
     Answers how many destinations were repaired, and a sentence for each that could not be.
     """
@@ -287,6 +289,7 @@ def repair(
     repaired, problems = 0, []
     for config in configs:
         client = connect(config.connection)
+        _name_source(client, config)
         for place in config.destinations.filter(workspace_fqn=""):
             errors: dict[str, list[str]] = {}
             try:
@@ -303,6 +306,26 @@ def repair(
             repaired += 1
         client.close()
     return repaired, problems
+
+
+def _name_source(client: TrueFoundry, config: FallbackConfig) -> None:
+    """Its names are for people: where they cannot be told, the ids go on standing for them."""
+    workspace, job = config.source_workspace_name, config.source_job_name
+    if workspace and (job or not config.source_job_id):
+        return
+    with suppress(TrueFoundryError):
+        _look_up_source(client, config, {})
+    config.source_workspace_name = config.source_workspace_name or workspace
+    config.source_job_name = config.source_job_name or job
+    # Somebody may have chosen another source in the meantime.
+    same = FallbackConfig.objects.filter(
+        pk=config.pk,
+        source_workspace_id=config.source_workspace_id,
+        source_job_id=config.source_job_id,
+    )
+    same.update(
+        source_workspace_name=config.source_workspace_name, source_job_name=config.source_job_name
+    )
 
 
 def delete_config(config: FallbackConfig, actor: Actor, reason: str = "") -> None:

@@ -272,6 +272,7 @@ class FallbackConfigAdmin(Pausable, Deletable, SavedByVerb):
     def _repair(self, request: HttpRequest, configs: list[FallbackConfig]) -> None:
         repaired, problems = configuring.repair(actor_of(request), configs)
         level = messages.SUCCESS if repaired else messages.INFO
-        self.message_user(request, f"{repaired} destinations repaired.", level)
+        told = f"{showing.count(repaired, 'destination')} repaired."
+        self.message_user(request, told, level)
         for problem in problems[:20]:
             self.message_user(request, problem, messages.ERROR)

@@ -256,7 +256,7 @@ class TestSavingAConfig:
         assert any("no connection" in text for text in messages(response))
         Connection.objects.update(base_url=simulator.url)
         response = root.post(url(FallbackConfig, "repair_all"), {"answered": "1"}, follow=True)
-        assert messages(response) == ["1 destinations repaired."]
+        assert messages(response) == ["1\N{NO-BREAK SPACE}destination repaired."]
         assert config.destinations.get().workspace_fqn == place["fqn"]
 
     def test_a_refused_token_is_told_at_the_form(self, root, connection, seeded):

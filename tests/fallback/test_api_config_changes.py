@@ -185,6 +185,8 @@ class TestRepair:
         there = seeded["destinations"][0]
         config = FallbackConfigFactory.create(
             connection=remote,
+            source_workspace_name="kept",
+            source_job_id="gone",
             destinations=[
                 {
                     "cluster_id": there["clusterId"],
@@ -200,6 +202,7 @@ class TestRepair:
         assert told["needsRepair"]
         row = caller.get(f"fallback-configs/{config.pk}").json()
         assert row["destination"]["workspaceFqn"] == there["fqn"]
+        assert row["source"]["workspaceName"] == "kept"
         assert results(caller.get("fallback-configs", needsRepair="true"))
         assert results(caller.get("fallback-configs", needsRepair="false")) == []
 

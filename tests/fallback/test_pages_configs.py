@@ -191,7 +191,7 @@ class TestForm:
         assert "no connection" in told(failed)[0]
         Connection.objects.update(base_url=world.simulator.url)
         mended = world.acme.client("admin").post(repair, follow=True)
-        assert told(mended)[0].startswith("Repaired")
+        assert told(mended)[0] == f"Repaired {world.source['fqn']}."
         assert Destination.objects.get().workspace_fqn == world.places[0]["fqn"]
 
 
