@@ -34,12 +34,16 @@ class TokenIssued(serializers.Serializer[Any]):
 
 
 class OrganizationShown(Shown):
+    """An organization, by its names."""
+
     class Meta:
         model = Organization
         fields = ("id", "name", "slug")
 
 
 class MembershipShown(Shown):
+    """Where somebody belongs, and as what."""
+
     organization = OrganizationShown()
     role = serializers.ChoiceField(Role.choices)
 
@@ -49,6 +53,8 @@ class MembershipShown(Shown):
 
 
 class TokenShown(Shown):
+    """The token that was used, without its secret."""
+
     class Meta:
         model = ApiToken
         fields = ("id", "name", "read_only", "organization_id", "expires_at", "created_at")
@@ -71,6 +77,11 @@ class MeShown(Shown):
 
 
 class ActivityShown(Shown):
+    """What somebody did, or tried and was refused.
+
+    It has no id: its organization and `position`, which it gets within seconds, tell it apart.
+    """
+
     change = serializers.DictField(help_text="What changed: key for key, secrets masked.")
 
     class Meta:

@@ -334,7 +334,8 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Keeps work moving across clusters.\n\nA call shows who you are: "
     "`Authorization: Bearer TOKEN`. Create a token under [API tokens](/account/tokens/); the page "
     "that shows it has a first call for a terminal. To try calls here, choose Authorize and paste "
-    "the token, or just be signed in.",
+    "the token, or just be signed in.\n\nA field that is not known is refused, in queries and in "
+    "bodies; a PUT or PATCH may hold what an answer held, and sets what can be set of it.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": "/api",
@@ -344,6 +345,7 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.contrib.djangorestframework_camel_case.camelize_serializer_fields",
         "config.base.schema.each_required_once",
     ],
+    "GET_LIB_DOC_EXCLUDES": "config.base.api.written_for_developers",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }

@@ -23,6 +23,8 @@ from fallback.models import (
 
 
 class SourceShown(Shown):
+    """Whose stuck runs: those of a workspace, or of one job in it."""
+
     cluster_id = serializers.CharField(source="source_cluster_id")
     workspace_id = serializers.CharField(source="source_workspace_id")
     workspace_name = serializers.CharField(source="source_workspace_name")
@@ -38,12 +40,16 @@ class SourceShown(Shown):
 
 
 class DestinationShown(Shown):
+    """A workspace where stuck runs may go."""
+
     class Meta:
         model = Destination
         fields = ("cluster_id", "workspace_id", "workspace_fqn", "enabled", "max_open_moves")
 
 
 class PauseShown(Shown):
+    """What is paused, by whom, why, and until when."""
+
     scope = serializers.SerializerMethodField()
     by = serializers.CharField(source="by_name")
 
@@ -134,7 +140,7 @@ class RepairShown(serializers.Serializer[Any]):
 
 
 class ConnectionShown(Shown):
-    """Never its token."""
+    """A control plane; never its token."""
 
     has_token = serializers.BooleanField()
 
@@ -172,6 +178,8 @@ class TestShown(serializers.Serializer[Any]):
 
 
 class MoveSourceShown(Shown):
+    """The stuck run."""
+
     cluster_id = serializers.CharField(source="source_cluster_id")
     workspace_id = serializers.CharField(source="source_workspace_id")
     application_id = serializers.CharField(source="source_application_id")
@@ -198,6 +206,8 @@ class MoveSourceShown(Shown):
 
 
 class MoveDestinationShown(Shown):
+    """The run that takes its place."""
+
     cluster_id = serializers.CharField(source="destination_cluster_id")
     workspace_id = serializers.CharField(source="destination_workspace_id")
     workspace_fqn = serializers.CharField(source="destination_workspace_fqn")
@@ -218,6 +228,8 @@ class MoveDestinationShown(Shown):
 
 
 class MoveShown(Shown):
+    """One stuck run's way to another workspace."""
+
     source = MoveSourceShown(source="*")  # type: ignore[assignment]
     destination = MoveDestinationShown(source="*")
     can_retry = serializers.SerializerMethodField()
@@ -260,6 +272,8 @@ class MoveShown(Shown):
 
 
 class StepShown(Shown):
+    """What a move did, and what it was answered."""
+
     class Meta:
         model = MoveStep
         fields = (
@@ -276,6 +290,8 @@ class StepShown(Shown):
 
 
 class MoveWithSteps(MoveShown):
+    """One stuck run's way to another workspace, step by step."""
+
     steps = StepShown(many=True)
 
     class Meta(MoveShown.Meta):
@@ -286,6 +302,8 @@ class MoveWithSteps(MoveShown):
 
 
 class SweepShown(Shown):
+    """One pass over an organization's sources."""
+
     state = serializers.SerializerMethodField()
     by = serializers.CharField(source="by_name")
     skipped = serializers.DictField(
@@ -342,6 +360,8 @@ class SweepSourceShown(serializers.Serializer[Any]):
 
 
 class SweepWithSources(SweepShown):
+    """One pass over an organization's sources, source by source."""
+
     sources = SweepSourceShown(many=True)
 
     class Meta(SweepShown.Meta):

@@ -16,6 +16,8 @@ ROLE = serializers.ChoiceField(Role.choices, allow_null=True)
 
 
 class SignUpBody(Body):
+    """Who signs up."""
+
     email = serializers.EmailField(max_length=254)
     username = serializers.CharField(max_length=64)
     password = serializers.CharField(max_length=1000, trim_whitespace=False, write_only=True)
@@ -28,24 +30,30 @@ class SignUpBody(Body):
 
 
 class SignedUpShown(Shown):
+    """Who has signed up; in no organization yet."""
+
     class Meta:
         model = User
         fields = ("id", "username", "email", "created_at")
 
 
 class OrganizationBody(Body):
+    """What an organization is called."""
+
     told = frozenset({"id", "slug", "role", "invite_code", "created_at"})
 
     name = serializers.CharField(max_length=100)
 
 
 class OrganizationDeletionBody(Body):
+    """That this organization is meant, and why it goes."""
+
     name = serializers.CharField(max_length=100, help_text="Its name, typed, to confirm.")
     reason = serializers.CharField(max_length=500, required=False, allow_blank=True)
 
 
 class OrganizationOwnShown(Shown):
-    """`context` holds the actor, and the codes that they may see by organization."""
+    """An organization, as one of its own people sees it."""
 
     role = serializers.SerializerMethodField(help_text="The caller's; none for superusers.")
     invite_code = serializers.SerializerMethodField(help_text=CODE)
@@ -75,12 +83,16 @@ class JoinedShown(Shown):
 
 
 class PersonShown(Shown):
+    """Somebody in the caller's organization."""
+
     class Meta:
         model = User
         fields = ("id", "username", "email", "is_active")
 
 
 class MemberShown(Shown):
+    """Who belongs to an organization, and as what."""
+
     user = PersonShown()
     role = serializers.ChoiceField(Role.choices)
 
@@ -90,6 +102,8 @@ class MemberShown(Shown):
 
 
 class MemberBody(Body):
+    """What a member is to be."""
+
     told = frozenset({"id", "organization_id", "user", "created_at"})
 
     role = serializers.ChoiceField(Role.choices)
@@ -97,7 +111,7 @@ class MemberBody(Body):
 
 
 class InviteShown(Shown):
-    """`context` holds the actor: nobody sees the code of an invite above their own role."""
+    """A code that makes people members. Nobody is told that of a role above their own."""
 
     role = serializers.ChoiceField(Role.choices)
     state = serializers.SerializerMethodField()
@@ -135,6 +149,8 @@ def code_for(actor: Any, row: Invite) -> str | None:
 
 
 class InviteBody(Body):
+    """As what people join by it, how many, and until when."""
+
     role = serializers.ChoiceField(Role.choices, required=False, default=Role.MEMBER)
     expires_at = Moment(required=False, allow_null=True, help_text="Without: it does not expire.")
     most_uses = serializers.IntegerField(

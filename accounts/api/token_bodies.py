@@ -7,6 +7,8 @@ from config.base.api import Body, Moment, Shown
 
 
 class ApiTokenBody(Body):
+    """What a new token may do, and until when."""
+
     name = serializers.CharField(max_length=100, help_text="What will use it.")
     expires_at = Moment(required=False, allow_null=True, help_text="Without one: never.")
     read_only = serializers.BooleanField(required=False, default=False)  # type: ignore[assignment]
@@ -47,10 +49,14 @@ class ApiTokenIssuedShown(ApiTokenShown):
 
 
 class MeBody(Body):
+    """Who the caller is to be from now on."""
+
     email = serializers.EmailField(required=False, max_length=254)
     username = serializers.CharField(required=False, max_length=64)
 
 
 class PasswordBody(Body):
+    """The password of now, and the one to come."""
+
     current_password = serializers.CharField(max_length=1000, trim_whitespace=False)
     new_password = serializers.CharField(max_length=1000, trim_whitespace=False)

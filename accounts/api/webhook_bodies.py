@@ -12,6 +12,8 @@ from config.base.api import Body, Shown
 
 
 class LastDeliveryShown(Shown):
+    """The last message that was tried."""
+
     id = serializers.UUIDField(source="message_id")
 
     class Meta:
@@ -56,6 +58,8 @@ class WebhookShown(Shown):
 
 
 class WebhookWithSecret(WebhookShown):
+    """As it is, and its secret: this once."""
+
     secret = serializers.SerializerMethodField(
         help_text="Told here, and never again. null: a notification has none."
     )
@@ -68,6 +72,8 @@ class WebhookWithSecret(WebhookShown):
 
 
 class WebhookBody(Body):
+    """Who is told, and of what."""
+
     told = frozenset(WebhookShown.Meta.fields)
 
     organization_id = serializers.UUIDField(
@@ -89,6 +95,8 @@ class WebhookBody(Body):
 
 
 class DeliveryShown(Shown):
+    """A message to a webhook, and what became of it."""
+
     id = serializers.UUIDField(source="message_id", help_text="The webhook-id of each attempt.")
     webhook_id = serializers.UUIDField()
 

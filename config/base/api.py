@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Count, Q, QuerySet, Window
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from drf_spectacular.plumbing import get_lib_doc_excludes
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.filters import BaseFilterBackend
@@ -270,6 +271,12 @@ class Shown(serializers.ModelSerializer[Any]):
         return fields
 
 
+def written_for_developers() -> list[type]:
+    """Classes whose docstrings are no descriptions of what is below them, for `/api/schema`."""
+    libraries: list[type] = get_lib_doc_excludes()  # type: ignore[no-untyped-call]
+    return [*libraries, Body, Shown, Strict]
+
+
 class Router(SimpleRouter):
     """Addresses with and without a slash at the end."""
 
@@ -290,4 +297,5 @@ __all__ = [
     "Strict",
     "read",
     "reason_of",
+    "written_for_developers",
 ]

@@ -31,6 +31,8 @@ class RemoteId(serializers.CharField):
 
 
 class SourceBody(Body):
+    """Whose stuck runs: those of a workspace, or of one job in it."""
+
     told = frozenset(SourceShown.Meta.fields)
 
     cluster_id = RemoteId(source="source_cluster_id")
@@ -50,6 +52,8 @@ class SourceBody(Body):
 
 
 class DestinationBody(Body):
+    """A workspace where stuck runs may go."""
+
     cluster_id = RemoteId()
     workspace_id = RemoteId()
     workspace_fqn = serializers.CharField(
@@ -140,6 +144,8 @@ def _same_place(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 class ConnectionBody(Body):
+    """Where a control plane is, and a service token for it."""
+
     told = frozenset(ConnectionShown.Meta.fields)
 
     organization_id = serializers.UUIDField(required=False, help_text=ORGANIZATION)
@@ -161,6 +167,8 @@ class ConnectionBody(Body):
 
 
 class PauseBody(Body):
+    """What is paused, why, and until when."""
+
     connection_id = serializers.UUIDField(required=False, allow_null=True)
     config_id = serializers.UUIDField(required=False, allow_null=True)
     everything = serializers.BooleanField(
@@ -181,5 +189,7 @@ class PauseBody(Body):
 
 
 class SweepBody(Body):
+    """Whose sources to look at."""
+
     organization_id = serializers.UUIDField(required=False, help_text=ORGANIZATION)
     dry_run = serializers.BooleanField(required=False, help_text="Tell, and move nothing.")

@@ -1,5 +1,6 @@
 """The API's description of itself."""
 
+import inspect
 import re
 from io import StringIO
 
@@ -10,6 +11,7 @@ from django.test import Client
 from jsonschema import Draft202012Validator
 
 from accounts.models import Membership
+from config.base.api import Body, Shown, Strict
 from fallback.models import Connection
 from tests.calling import Caller
 from tests.factories import ConnectionFactory
@@ -61,6 +63,15 @@ class TestDescription:
 
     def test_no_pattern_takes_letters_for_those_of_ascii(self, db):
         assert "\\\\w" not in Client().get("/api/schema").content.decode().lower()
+
+    def test_what_is_described_is_described_for_those_who_call(self, db):
+        components = Client().get("/api/schema").json()["components"]["schemas"]
+        told = {name: schema.get("description", "") for name, schema in components.items()}
+        ours = [inspect.cleandoc(base.__doc__ or "") for base in (Body, Shown, Strict)]
+        assert [name for name, text in told.items() if text in ours or "context" in text] == []
+        bodies = {name for name in told if name.endswith("Request")}
+        assert len(bodies) > 15
+        assert [name for name in bodies - {"Request"} if not told[name]] == []
 
     def test_each_component_is_a_json_schema(self, db):
         found = Client().get("/api/schema").json()
