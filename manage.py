@@ -2,6 +2,8 @@
 """Django's command line."""
 
 import os
+import select
+import signal
 import sys
 
 
@@ -12,8 +14,22 @@ def main() -> None:
 
     try:
         execute_from_command_line(sys.argv)
+        sys.stdout.flush()
     except ImproperlyConfigured as error:
         sys.exit(f"Switchyard cannot start: {error}")
+    except (BrokenPipeError, SystemExit):
+        if nobody_reads_on():
+            # Python itself writes what is left at the end, and would tell of what goes wrong.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + signal.SIGPIPE)  # as shells say it
+        raise
+
+
+def nobody_reads_on() -> bool:
+    """Whether standard output is a pipe whose reader has gone, as `… | head -1` has."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 if __name__ == "__main__":

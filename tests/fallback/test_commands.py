@@ -1,5 +1,6 @@
 """Exit codes that scripts rely on, where a command cannot even begin."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,23 @@ def test_without_its_tables_it_could_not_run(command: tuple[str, ...], tmp_path:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("CommandError: The database cannot be used: ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [("sweep", "--help"), ("diffsettings", "--all")])
+def test_who_reads_no_further_is_shown_no_trace(command: tuple[str, ...], tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", *command],
+        cwd=ROOT,
+        env=child({"DATA_DIR": str(tmp_path)}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    with process.stderr:
+        assert process.stderr.read() == ""
+    assert process.wait(60) == 128 + signal.SIGPIPE
 
 
 def test_a_pause_asks_for_its_reason_by_name(tmp_path: Path) -> None:
