@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from fallback.simulator.client import Simulator
-from tests.e2e.yard import PASSWORD, Reader, Yard, launch
+from tests.e2e.crawling import Crawl
+from tests.e2e.yard import PASSWORD, TOO_WIDE, Reader, Yard, launch
 from tests.needs import on_postgres
 
 pytestmark = [
@@ -236,80 +236,38 @@ class TestReading:
         page.unroute_all()
 
 
-def pages_of(page: Page) -> list[str]:
-    """Every page there is, with real rows behind it."""
-    found = ["/", "/moves/", "/configs/", "/configs/new/", "/sweeps/", "/connections/"]
-    found += ["/connections/new/", "/activity/", "/moves/?search=nothing", "/nope/", "/sign-in/"]
-    found += ["/organizations/", "/roles/", "/webhooks/", "/webhooks/new/", "/password/forgotten/"]
-    found += [
-        f"/account/{name}" for name in ("", "password/", "sessions/", "tokens/", "tokens/new/")
-    ]
-    for path in ("/moves/", "/configs/", "/sweeps/", "/connections/"):
-        page.goto(path)
-        address = str(page.locator("td.name a").first.get_attribute("href"))
-        found.append(address)
-        if path in ("/configs/", "/connections/"):
-            found.append(f"{address}edit/")
-    return found
-
-
 class TestLooks:
-    # The other two of the four are looked at in `make soak`.
-    @pytest.mark.parametrize(
-        ("width", "theme"),
-        [
-            (1440, "light"),
-            (390, "dark"),
-            pytest.param(1440, "dark", marks=pytest.mark.soak),
-            pytest.param(390, "light", marks=pytest.mark.soak),
-        ],
-    )
+    # `make soak` looks at more pages, in all four: test_every_page.py.
+    @pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
     def test_axe_finds_nothing_and_nothing_overflows(self, browser, yard, ada, width, theme):
         reader = Reader(browser, yard, width, theme)
         reader.sign_in()
-        page, axe = reader.page, Axe()
-        found = []
-        for path in pages_of(page):
-            page.goto(path)
-            page.wait_for_timeout(300)
-            if "/configs/new" in path or "/edit/" in path:
-                page.wait_for_load_state("networkidle")
-            result = axe.run(page)
-            found += [
-                f"{path}: {wrong['id']}: {node['html'][:200]}"
-                for wrong in result.response["violations"]
-                for node in wrong["nodes"]
-            ]
-            wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-            if wide > 0:
-                found.append(f"{path} is {wide} px too wide at {width}")
-        assert found == []
+        crawl = Crawl(reader).begin_at("/", "/moves/?search=nothing", "/nope/")
+        assert crawl.wrong == []
+        assert len(crawl.routes) > 25
         # The browser itself says that /nope/ is not there.
         assert [text for text in reader.complaints if "404" not in text] == []
         reader.close()
 
     def test_axe_finds_nothing_in_dialogs_and_menus(self, ada):
-        page, axe = ada.page, Axe()
+        page = ada.page
         page.goto("/")
         for name in ("Pause fallback", "Search or jump to"):
             page.get_by_role("button", name=name).click()
-            assert axe.run(page).response["violations"] == []
+            assert ada.wrong_here() == []
             page.keyboard.press("Escape")
         page.get_by_label(re.compile("Account")).click()
-        assert axe.run(page).response["violations"] == []
+        assert ada.wrong_here() == []
 
     def test_the_admin_names_its_parts_and_fits_a_phone(self, browser, yard, ada):
         reader = Reader(browser, yard, 390, "dark")
         reader.sign_in()
-        page, axe, found = reader.page, Axe(), []
+        page, found = reader.page, []
         page.goto("/admin/accounts/user/")
         user = str(page.locator("#result_list a[href*='/change/']").first.get_attribute("href"))
         for path in ("/admin/", user, "/admin/fallback/move/", "/admin/fallback/connection/add/"):
             page.goto(path)
-            page.wait_for_timeout(300)
-            found += [f"{path}: {wrong['id']}" for wrong in axe.run(page).response["violations"]]
-            if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-                found.append(f"{path} is too wide")
+            found += reader.wrong_here()
         cut = "e => e.scrollHeight > e.clientHeight + 1"
         page.goto("/admin/fallback/move/")
         cells = f"[...document.querySelectorAll('#result_list td')].filter({cut}).length"
@@ -329,8 +287,6 @@ class TestLooks:
         ):
             headers = {"Authorization": f"Bearer {token}"}
             assert api.post(f"/api/{what}", data=body, headers=headers).status == 201, what
-        panels = "[...document.querySelectorAll('html, .panel')]"
-        cut = f"{panels}.some(e => e.scrollWidth > e.clientWidth)"
         found = []
         for width in (1440, 390):
             reader = Reader(browser, yard, width)
@@ -340,7 +296,7 @@ class TestLooks:
             webhook = str(page.locator("td.name a").first.get_attribute("href"))
             for path in ("/webhooks/", webhook, "/account/tokens/", "/organizations/", "/moves/"):
                 page.goto(path)
-                found += [f"{path} at {width}"] if page.evaluate(cut) else []
+                found += [f"{path} at {width}"] if page.evaluate(TOO_WIDE) else []
             reader.close()
         assert found == []
 

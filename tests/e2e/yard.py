@@ -12,7 +12,9 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
 from config.environment import embedded_socket
@@ -26,6 +28,9 @@ ARGUMENTS = [
     *("--disable-component-update", "--disable-sync"),
 ]
 WIDTHS = {1440: 900, 390: 844}
+# Sideways scrolling of the page, and what a panel cuts off.
+TOO_WIDE = """[...document.querySelectorAll("html, .panel")]
+  .map(element => element.scrollWidth - element.clientWidth).filter(excess => excess > 0)"""
 
 
 def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
@@ -109,6 +114,7 @@ class Reader:
     ) -> None:
         self.yard = yard
         self.complaints: list[str] = []
+        self.axe = Axe()
         self.context: BrowserContext = browser.new_context(
             base_url=yard.url,
             viewport={"width": width, "height": WIDTHS[width]},
@@ -132,6 +138,23 @@ class Reader:
         self.page.get_by_label("Password").fill(PASSWORD)
         self.page.get_by_role("button", name="Sign in").click()
         self.page.wait_for_url(f"{self.yard.url}/")
+
+    def settle(self) -> None:
+        """Until the page is drawn, and has fetched what it fetches at once."""
+        self.page.wait_for_timeout(300)
+        if self.page.locator("[hx-trigger=load]").count():
+            self.page.wait_for_load_state("networkidle")
+
+    def wrong_here(self) -> list[str]:
+        """What axe finds on the page that is open, and by how many pixels something is too wide."""
+        self.settle()
+        path = urlsplit(self.page.url).path
+        found = [
+            f"{path}: {wrong['id']}: {node['html'][:200]}"
+            for wrong in self.axe.run(self.page).response["violations"]
+            for node in wrong["nodes"]
+        ]
+        return found + [f"{path}: {excess} px too wide" for excess in self.page.evaluate(TOO_WIDE)]
 
     def close(self) -> None:
         self.context.close()
