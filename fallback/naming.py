@@ -70,8 +70,10 @@ def trigger_input(command: str) -> dict[str, Any]:
 
 
 def can_be_sent(command: str) -> bool:
-    """Whether JSON can carry the input: Python writes NaN and Infinity, and others refuse them."""
+    """Whether JSON can carry the input: Python writes NaN and Infinity, and others refuse them.
+    Half a character can be neither stored nor sent as it is."""
     try:
+        command.encode()
         json.dumps(trigger_input(command), allow_nan=False)
     except ValueError:
         return False

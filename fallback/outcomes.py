@@ -10,7 +10,7 @@ from urllib3.exceptions import NewConnectionError
 
 from config.base import outbound
 from fallback import naming
-from fallback.replies import Missing, NotActive, Rejected, Unauthorized, Unavailable
+from fallback.replies import Missing, NotActive, Rejected, Unauthorized, Unavailable, storable
 
 LONGEST_RETRY_AFTER = 300.0
 NOT_ACTIVE = "Active deployment not found"
@@ -66,7 +66,7 @@ def _problem(response: requests.Response, sent: dict[str, Any]) -> tuple[str, st
     try:
         body = response.json()
         told = str(body.get("message", "")), str(body.get("code", ""))
-        message, code = (naming.discreet(words, sent) for words in told)
+        message, code = (naming.discreet(storable(words), sent) for words in told)
         return message[:400], code[:60]
     except (ValueError, AttributeError):
         return "", ""

@@ -49,9 +49,9 @@ def commit(changes: Sequence[Change]) -> list[Outcome]:
     """
     try:
         outcomes = _commit(changes)
-    except (IntegrityError, DataError) as error:
+    except (IntegrityError, DataError, ValueError, OverflowError) as error:
         if len(changes) == 1:
-            if isinstance(error, DataError):  # a bug, or a remote's nonsense: this row alone waits
+            if not isinstance(error, IntegrityError):  # a remote's nonsense: this row alone waits
                 log.error("cannot_be_stored", row=str(changes[0].row.pk))
             return [Outcome.CONFLICT]
         return [commit([change])[0] for change in changes]

@@ -200,11 +200,22 @@ def with_body(answer: Answer, body: Any) -> Answer:
     return Answer(body, answer.request_id, answer.milliseconds, answer.status)
 
 
+def storable(text: str) -> str:
+    """`text` with question marks for what no database stores: half a character (JSON can carry a
+    lone surrogate, and JavaScript leaves one where it cuts a text), and NUL, for PostgreSQL."""
+    return text.encode(errors="replace").decode().replace("\0", "?")
+
+
 def _text(item: dict[str, Any], name: str) -> str:
-    """'' for what is no text or number, or holds a NUL: PostgreSQL stores none."""
+    """'' for what is no text or number, or cannot be stored."""
     value = item.get(name)
     text = str(value) if isinstance(value, str | int | float) else ""
-    return "" if "\0" in text else text
+    return text if storable(text) == text else ""
+
+
+def status_of(item: dict[str, Any]) -> str:
+    """Of a run."""
+    return _text(item, "status")
 
 
 def _whole(item: dict[str, Any], name: str) -> int:
@@ -243,7 +254,7 @@ def to_job_run(item: dict[str, Any]) -> JobRun:
     return JobRun(
         id=_text(item, "id"),
         name=_text(item, "name"),
-        status=_text(item, "status"),
+        status=status_of(item),
         created_at=_moment(item, "createdAt"),
         application_id=_text(item, "applicationId"),
         application_name=_text(item, "applicationName"),

@@ -228,7 +228,7 @@ class Pass:
             elif not is_whole(run):
                 source.skip(run, Reason.INCOMPLETE_RUN, "The remote told too little of this run.")
             elif not naming.can_be_sent(run.command):
-                message = "Its input holds NaN or an infinite number, which JSON cannot carry."
+                message = "Its input holds NaN, an infinite number or half a character."
                 source.skip(run, Reason.UNSUPPORTED_INPUT, message)
             else:
                 yield Candidate(run, config, age)

@@ -4,6 +4,7 @@ from fallback import match
 from fallback.driving import Call, Journey
 from fallback.match import ENDED, Verdict
 from fallback.models.move import step
+from fallback.replies import storable
 from fallback.travelling import E, S, Traveller
 from fallback.triggering import trigger
 from fallback.truefoundry import Answer, Unavailable
@@ -135,4 +136,4 @@ def _end_the_new(t: Traveller) -> Journey:
 
 def _ended_as(answer: Answer) -> str:
     status = answer.body.get("jobRunStatus") if isinstance(answer.body, dict) else ""
-    return f"The run is {str(status)[:40]}." if status else ""
+    return f"The run is {storable(str(status))[:40]}." if status else ""

@@ -41,6 +41,7 @@ from fallback.replies import (
     complete,
     data_of,
     page_of,
+    status_of,
     to_application,
     to_cluster,
     to_deployment,
@@ -199,7 +200,7 @@ class TrueFoundry:
             for items, follows in self._parallel.map(
                 lambda at: self._page("/v1/x/job-runs", params, at), offsets
             ):
-                found.update((str(item["id"]), str(item.get("status", ""))) for item in items)
+                found.update((str(item["id"]), status_of(item)) for item in items)
                 more = more and follows and bool(items)
             if not more or len(found) == known:  # a remote may repeat itself for ever
                 return found

@@ -32,7 +32,7 @@ def keyed_hash(text: str, length: int = 64) -> str:
     Keyed with SECRET_KEY, not with an encryption key: rotation must not change it.
     """
     key = hashlib.sha256(b"keyed-hash:" + settings.SECRET_KEY.encode()).digest()
-    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:length]
+    return hmac.new(key, text.encode(errors="surrogatepass"), hashlib.sha256).hexdigest()[:length]
 
 
 def mask(value: Any) -> str:

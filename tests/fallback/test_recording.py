@@ -33,6 +33,16 @@ def test_all_take_their_rows_in_the_same_order() -> None:
     assert all(key.replace("-", "") in sql for key, sql in zip(keys, dashless, strict=True))
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("nonsense", [{"attempts": 10**30}, {"message": "\ud83d"}])
+def test_what_cannot_be_stored_stops_nobody_else(nonsense: dict[str, object]) -> None:
+    first, second = two()
+    outcomes = commit([Change(first, NEW, nonsense), Change(second, NEW, {"attempts": 1})])
+    assert outcomes == [Outcome.CONFLICT, Outcome.WON]
+    assert first.state == Relocation.State.NEW
+    assert Relocation.objects.get(pk=second.pk).attempts == 1
+
+
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 def test_one_of_two_that_wait_for_each_other_tries_again() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from fallback.models import PurgeMode
+from fallback.models import Connection, PurgeMode, Sweep
 from tests.faults import echoing
 from tests.faults.conftest import Install
 from tests.faults.world import Installation, Json
@@ -122,6 +122,48 @@ def test_nonsense_stops_no_other_move(world: Installation) -> None:
     outcomes = world.outcomes()
     assert set(outcomes.values()) <= {"moved", "waiting", "unterminated"}
     assert [outcomes[run["name"]] for run in seeded["stuckRuns"][-3:]] == ["moved"] * 3
+
+
+HALF = "half a character: \ud83d"  # as JavaScript leaves it where it cuts a text
+
+
+def test_half_a_character_in_an_answer_stops_no_other_move(world: Installation) -> None:
+    """No database stores it, be it in a refusal or in a status."""
+    seeded = world.sim.seed(jobs=4, runsPerJob=1, destinations=1)
+    refused, unknown = (run["name"] for run in seeded["stuckRuns"][:2])
+    echoes = {
+        ("/jobs/trigger", f"{refused}-moved"): lambda _: (400, echoing.error(400, HALF, HALF)),
+        (f"/runs/{unknown}", ""): echoing.always({"data": {"name": unknown, "status": HALF}}),
+    }
+    lost = {"call": "terminate", "effect": "status", "times": 1}
+    world.sim.faults(lost | {"match": {"jobRunName": unknown}})
+    with echoing.proxy(world.sim.url.removesuffix("/api/svc"), echoes) as url:
+        connection = world.connection(url=url)
+        world.config(seeded["sources"][0], *seeded["destinations"], connection=connection)
+        world.sweep(timeout=3)
+    assert not echoes
+    states = {"NeedsAttention TriggerRejected": 1, "Terminating SourceUnknown": 1, "Succeeded": 2}
+    assert world.states() == states
+
+
+def test_half_a_character_in_a_listing_stops_no_other_run(world: Installation) -> None:
+    seeded = world.sim.seed(jobs=2, runsPerJob=1, destinations=1)
+    world.config(seeded["sources"][0], *seeded["destinations"])
+    usual: Json = {"applicationId": "a", "deploymentId": "d", "deploymentVersion": "1"}
+    usual |= {"createdAt": 1.7e12, "status": "CREATED", "applicationName": "a"}
+    odd = [{"command": HALF}, {"command": f'{{"a": "{HALF}"}}'}, {"applicationName": HALF}]
+    odd += [{"status": HALF}, {"tenantName": HALF}, {"deploymentVersion": HALF}]
+    rows = [usual | {"id": f"odd{n}", "name": f"odd{n}"} | it for n, it in enumerate(odd)]
+    page = {"data": rows, "pagination": {"hasMore": True}}
+    echoes = {("/x/job-runs", ""): echoing.always(page)}
+    with echoing.proxy(world.sim.url.removesuffix("/api/svc"), echoes) as url:
+        Connection.objects.update(base_url=f"{url}/api/svc")
+        world.manage("sweep")
+    assert not echoes
+    planned = set(world.moves().values_list("source_run_name", flat=True))
+    whole = {run["name"] for run in seeded["stuckRuns"]}
+    assert planned == whole | {"odd2", "odd4"}  # a name and a tenant can be done without
+    assert Sweep.objects.get().skipped == {"UnsupportedInput": 2, "IncompleteRun": 1}
 
 
 @dataclass
