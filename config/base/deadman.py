@@ -82,11 +82,11 @@ def switch() -> Iterator[None]:
 def _enter() -> None:
     global _inside, _winder, _done
     with _lock:
-        _inside += 1
-        if _inside == 1:
+        if not _inside:
             timer, _done = _Timer(), threading.Event()
             _winder = threading.Thread(target=_keep, args=(timer, _done), daemon=True)
             _winder.start()
+        _inside += 1  # last, so that without a timer nobody is let in, now or later
 
 
 def _leave() -> None:

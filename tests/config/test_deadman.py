@@ -53,3 +53,30 @@ def test_outside_it_may_stand_still() -> None:
         time.sleep(1.2)
         process.send_signal(signal.SIGCONT)
         assert process.wait(timeout=10) == 0
+
+
+FAILS_ONCE = """
+make = deadman._Timer
+def fails():
+    deadman._Timer = make
+    raise OSError
+deadman._Timer = fails
+try:
+    with deadman.switch(): pass
+except OSError:
+    print(1, flush=True)
+with deadman.switch():
+    print(2, flush=True)
+    time.sleep(30)
+"""
+
+
+def test_a_timer_that_was_not_to_be_had_is_made_the_next_time() -> None:
+    with begin(FAILS_ONCE) as process:
+        assert process.stdout
+        assert [process.stdout.readline() for _ in range(2)] == ["1\n", "2\n"]
+        process.send_signal(signal.SIGSTOP)
+        try:
+            assert process.wait(timeout=3) == -signal.SIGKILL
+        finally:
+            process.kill()
