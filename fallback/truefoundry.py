@@ -51,6 +51,8 @@ from fallback.replies import (
 )
 
 CONNECT_SECONDS, READ_SECONDS = 3.0, 10.0
+MOST_BYTES = 32 * 2**20  # of an answer, unpacked; a page has 100 runs with their inputs
+PIECE = 2**14  # before it is unpacked, which may make a thousand times as much of it
 STRIDE, PARALLEL_PAGES = PAGE - OVERLAP, 8
 
 __all__ = [
@@ -86,6 +88,7 @@ class TrueFoundry:
         read_retries: int = 2,
     ) -> None:
         self._base, self._assumed_user, self._timeout = base_url, assumed_user, timeout
+        self._read_calls = 2 if read_retries else 1
         retry = Retry(
             total=read_retries,
             allowed_methods={"GET"},
@@ -299,20 +302,27 @@ class TrueFoundry:
         call = f"{method} {path}"
         headers = {"X-Request-ID": request_id, **kwargs.pop("headers", {})}
         started = time.monotonic()
+        http, seconds = self._writes, sum(self._timeout)
+        if method == "GET":
+            http, seconds = self._reads, seconds * self._read_calls
         try:
-            http = self._reads if method == "GET" else self._writes
-            response = http.request(
-                method,
-                self._base + path,
-                headers=headers,
-                timeout=self._timeout,
-                allow_redirects=False,
-                **kwargs,
-            )
+            with outbound.within(seconds):
+                response = http.request(
+                    method,
+                    self._base + path,
+                    headers=headers,
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                    stream=True,
+                    **kwargs,
+                )
+                whole = _read(response)
         except requests.exceptions.InvalidJSONError:  # a NaN or the like: it was never sent
             raise Rejected(400, "JSON cannot carry the body", call, request_id) from None
         except (requests.RequestException, outbound.Refused) as error:
             raise unavailable(error, call, request_id) from None
+        if whole is None:
+            raise Unavailable(f"{call}: the answer is too long", call, request_id)
         self._note_clock(response)
         raise_for_status(response, call, request_id, kwargs.get("json") or {})
         try:
@@ -359,6 +369,18 @@ def _session(token: str, adapter: outbound.GuardedAdapter) -> requests.Session:
     for scheme in ("http://", "https://"):
         http.mount(scheme, adapter)
     return http
+
+
+def _read(response: requests.Response) -> bytes | None:
+    """The body, which `response` has from then on; None where it is more than anybody needs."""
+    whole = bytearray()
+    with response:
+        for piece in response.iter_content(PIECE):
+            whole += piece
+            if len(whole) > MOST_BYTES:
+                return None
+    response._content = bytes(whole)
+    return response._content
 
 
 def _segment(text: str) -> str:

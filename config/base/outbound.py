@@ -5,7 +5,9 @@ name cannot answer with a public address when checked and a private one when use
 link-local and private ranges are refused unless `OUTBOUND_ALLOW_PRIVATE`.
 """
 
+import heapq
 import ipaddress
+import itertools
 import math
 import socket
 import struct
@@ -159,7 +161,7 @@ class _Cutter:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sockets: list[socket.socket] = []
-        self.over = False
+        self.over = self._done = False
 
     def note(self, sock: socket.socket) -> None:
         with self._lock:
@@ -169,14 +171,51 @@ class _Cutter:
 
     def cut(self) -> None:
         with self._lock:
-            self.over = True
-            for sock in self._sockets:
-                _shut(sock)
+            if not self._done:
+                self.over = True
+                for sock in self._sockets:
+                    _shut(sock)
+
+    def done(self) -> None:
+        """What it would have cut may be somebody else's from now on."""
+        with self._lock:
+            self._done = True
+            self._sockets.clear()
 
 
 def _shut(sock: socket.socket) -> None:
     with suppress(OSError):  # it has ended, or its descriptor went into a TLS socket
-        sock.shutdown(socket.SHUT_RDWR)
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # under TLS, too, without its good-bye
+
+
+class _Reaper:
+    """One thread that cuts when the time has come: a timer for each call would cost one each."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._due: list[tuple[float, int, _Cutter]] = []
+        self._thread: threading.Thread | None = None
+        self._count = itertools.count()
+
+    def watch(self, cutter: _Cutter, until: float) -> None:
+        with self._changed:
+            heapq.heappush(self._due, (until, next(self._count), cutter))
+            if self._thread is None or not self._thread.is_alive():  # a fork leaves it behind
+                self._thread = threading.Thread(target=self._run, name="reaper", daemon=True)
+                self._thread.start()
+            elif self._due[0][2] is cutter:
+                self._changed.notify()
+
+    def _run(self) -> None:
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                while self._due and self._due[0][0] <= now:
+                    heapq.heappop(self._due)[2].cut()
+                self._changed.wait(self._due[0][0] - now if self._due else None)
+
+
+_reaper = _Reaper()
 
 
 @contextmanager
@@ -186,13 +225,11 @@ def within(seconds: float) -> Iterator[_Cutter]:
     A timeout of requests begins anew with each byte: who sends one now and then would hold us.
     """
     cutter = _limit.cutter = _Cutter()
-    timer = threading.Timer(seconds, cutter.cut)
-    timer.daemon = True
-    timer.start()
+    _reaper.watch(cutter, time.monotonic() + seconds)
     try:
         yield cutter
     finally:
-        timer.cancel()
+        cutter.done()
         del _limit.cutter
 
 
@@ -216,6 +253,7 @@ class _Pinned(HTTPConnection):
             self.gathered = None
         if self.sock is None:
             self.connect()
+        _note(self.sock)  # one that is kept from an earlier call, or has become TLS
         if _too_late():
             raise TooLate
         self.sock.sendall(whole)

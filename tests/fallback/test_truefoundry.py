@@ -1,11 +1,13 @@
 """The client against a real HTTP server: what it sends, retries and makes of answers."""
 
+import gzip
 import json
 import os
 import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -240,8 +242,8 @@ def test_a_new_run_is_found_however_the_list_is_sorted(
 
 
 @pytest.fixture
-def broken_tls(tmp_path: Path) -> Iterator[tuple[str, Path, list[bytes]]]:
-    """A server that takes a request whole and answers with what is no TLS record."""
+def tls(tmp_path: Path) -> tuple[ssl.SSLContext, Path]:
+    """What a server named localhost needs, and the certificate for its callers."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -265,6 +267,13 @@ def broken_tls(tmp_path: Path) -> Iterator[tuple[str, Path, list[bytes]]]:
     pem.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
+    return context, pem
+
+
+@pytest.fixture
+def broken_tls(tls: tuple[ssl.SSLContext, Path]) -> Iterator[tuple[str, Path, list[bytes]]]:
+    """A server that takes a request whole and answers with what is no TLS record."""
+    context, pem = tls
     listening, taken = socket.create_server(("127.0.0.1", 0)), []
 
     def serve() -> None:
@@ -380,3 +389,61 @@ def test_an_id_cannot_change_the_path(client: TrueFoundry, httpserver: HTTPServe
     with pytest.raises(Unavailable):  # the server knows no such path and says 500
         client.cluster("../../admin")
     assert httpserver.log[0][0].environ["REQUEST_URI"] == "/api/svc/v1/clusters/..%2F..%2Fadmin"
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+ANSWER = HEAD + b'Content-Length: 12\r\n\r\n{"data": {}}'
+
+
+@pytest.mark.parametrize(
+    "begins", [HEAD, HEAD + b"Content-Length: 99\r\n\r\n"], ids=["headers", "body"]
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_an_answer_that_drips_is_no_answer(
+    tls: tuple[ssl.SSLContext, Path], scheme: str, begins: bytes
+) -> None:
+    """Each byte in time, and none the last; over a connection that has been used before."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        raw, _ = listening.accept()
+        with suppress(OSError), raw:
+            side = tls[0].wrap_socket(raw, server_side=True) if scheme == "https" else raw
+            with side:
+                side.recv(65536)
+                side.sendall(ANSWER)
+                side.recv(65536)
+                side.sendall(begins)
+                for _ in range(60):
+                    time.sleep(0.1)
+                    side.sendall(b"x")
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    client = TrueFoundry(
+        f"{scheme}://localhost:{listening.getsockname()[1]}", "t0ken", timeout=(0.3, 0.3)
+    )
+    client._writes.verify = str(tls[1])
+    client.terminate("d", "r", "t")
+    begun = time.monotonic()
+    with pytest.raises(Unavailable) as caught:
+        client.terminate("d", "r", "t")
+    assert time.monotonic() - begun < 2
+    assert caught.value.happened
+    client.close()
+    listening.close()
+    thread.join(5)
+
+
+def test_an_answer_without_an_end_is_no_answer(
+    client: TrueFoundry, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few kilobytes that unpack to what fills the memory."""
+    monkeypatch.setattr("fallback.truefoundry.MOST_BYTES", 2**20)
+    bomb = gzip.compress(b'{"data": "' + b" " * 2**24 + b'"}')
+    httpserver.expect_request("/api/svc/v1/jobs/terminate").respond_with_data(
+        bomb, headers={"Content-Encoding": "gzip"}
+    )
+    with pytest.raises(Unavailable, match="too long") as caught:
+        client.terminate("d", "r", "t")
+    assert caught.value.happened
