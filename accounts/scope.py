@@ -121,6 +121,11 @@ def where_may(actor: Actor, verb: str) -> list[Organization]:
     return [found for found in mine if roles.may(actor, verb, found.pk)]
 
 
+def reason_of(request: PageRequest) -> str:
+    """What the form says of why, or ''."""
+    return request.POST.get("reason", "").replace("\0", "").strip()[:500]
+
+
 View = Callable[..., HttpResponse]
 
 

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import agents, belonging, passwords, renaming, sessions
 from accounts.models import Activity, Membership, User
-from accounts.scope import PageRequest, deed, page, signed_in
+from accounts.scope import PageRequest, deed, page, reason_of, signed_in
 from accounts.signing import too_many
 from accounts.throttling import TooMany
 from config.base.forms import PageForm
@@ -158,8 +158,8 @@ def end_session(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 
 @deed
 def end_other_sessions(request: PageRequest) -> HttpResponse:
-    reason = request.POST.get("reason", "").strip()[:500]
-    count = sessions.end_others(me(request), request.actor, request.session.session_key, reason)
+    key = request.session.session_key
+    count = sessions.end_others(me(request), request.actor, key, reason_of(request))
     told = "There was no other session." if not count else f"Ended {count} other sessions."
     messages.success(request, "Ended the other session." if count == 1 else told)
     return redirect("sessions")

@@ -12,8 +12,8 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import joining
 from accounts.models import Invite
-from accounts.scope import PageRequest, Refused, deed, must, signed_in
-from accounts.views.organizations import one_of, reason_of
+from accounts.scope import PageRequest, Refused, deed, must, reason_of, signed_in
+from accounts.views.organizations import one_of
 from config.base.problems import Conflict
 
 SPANS = {"1": "1 day", "7": "7 days", "30": "30 days", "": "No end"}

@@ -16,7 +16,7 @@ from accounts import belonging, joining, roles
 from accounts.listing import page_of
 from accounts.models import Invite, Membership, Organization
 from accounts.roles import Role
-from accounts.scope import PageRequest, Refused, deed, must, page, signed_in
+from accounts.scope import PageRequest, Refused, deed, must, page, reason_of, signed_in
 from config.base.forms import PageForm
 from config.base.problems import Conflict
 
@@ -41,10 +41,6 @@ def one_of(request: PageRequest, key: str) -> Organization:
     if found is None:
         raise Http404
     return found
-
-
-def reason_of(request: PageRequest) -> str:
-    return request.POST.get("reason", "").replace("\0", "").strip()[:500]
 
 
 def text_of(request: PageRequest, name: str) -> str:

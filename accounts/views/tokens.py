@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods
 from accounts import tokens
 from accounts.listing import page_of
 from accounts.models import NAME, ApiToken, Organization
-from accounts.scope import PageRequest, deed, page, signed_in
+from accounts.scope import PageRequest, deed, page, reason_of, signed_in
 from accounts.views.account import me
 from config.base.forms import PageForm
 from config.base.problems import Conflict
@@ -138,9 +138,8 @@ def one_token(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 @deed
 def revoke_token(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     token = get_object_or_404(tokens.of(request.actor).select_related("user"), pk=pk)
-    reason = request.POST.get("reason", "").replace("\0", "").strip()[:500]
     try:
-        tokens.revoke(token, request.actor, reason)
+        tokens.revoke(token, request.actor, reason_of(request))
     except Conflict as conflict:
         messages.error(request, str(conflict))
     else:

@@ -20,6 +20,7 @@ from accounts.scope import (
     may_somewhere,
     must,
     page,
+    reason_of,
     signed_in,
     where_may,
 )
@@ -183,17 +184,13 @@ def edit(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     form = WebhookForm.of(found)
     if request.method == "POST":
         form = WebhookForm(request.POST, webhook=found)
-        if form.save(request.actor, _reason(request)):
+        if form.save(request.actor, reason_of(request)):
             messages.success(request, f"Saved {form.cleaned_data['name']}.")
             return redirect("webhook", pk=pk)
         form.describe()
     context = {"form": form, "webhook": found, "state": state_of(found), "address": masked(found)}
     status = 400 if form.is_bound else 200
     return render(request, "accounts/webhook_edit.html", context, status=status)
-
-
-def _reason(request: PageRequest) -> str:
-    return request.POST.get("reason", "").replace("\0", "").strip()[:500]
 
 
 # Deeds
@@ -203,7 +200,7 @@ def _reason(request: PageRequest) -> str:
 def pause(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     found = one_of(request, pk)
     try:
-        webhooks.pause(found, request.actor, _reason(request))
+        webhooks.pause(found, request.actor, reason_of(request))
         messages.success(request, f"Paused {found}. What happens waits for 24 h at most.")
     except Conflict as conflict:
         messages.error(request, str(conflict))
@@ -214,7 +211,7 @@ def pause(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 def resume(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     found = one_of(request, pk)
     try:
-        webhooks.resume(found, request.actor, _reason(request))
+        webhooks.resume(found, request.actor, reason_of(request))
         live.nudge(deliver_tick)
         messages.success(request, f"Resumed {found}. What waits goes out now.")
     except Conflict as conflict:
@@ -227,7 +224,7 @@ def rotate(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     """The answer is the one page that ever shows the new secret."""
     found = one_of(request, pk)
     try:
-        webhook, secret = webhooks.rotate(found, request.actor, _reason(request))
+        webhook, secret = webhooks.rotate(found, request.actor, reason_of(request))
     except Conflict as conflict:
         messages.error(request, str(conflict))
         return redirect("webhook", pk=pk)
@@ -248,6 +245,6 @@ def delete(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     if request.POST.get("confirm", "").strip() != found.name:
         messages.error(request, f"Type {found} to delete it.")
         return redirect("webhook", pk=pk)
-    webhooks.delete(found, request.actor, _reason(request))
+    webhooks.delete(found, request.actor, reason_of(request))
     messages.success(request, f"Deleted {found.name}.")
     return redirect("webhooks")

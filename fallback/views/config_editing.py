@@ -9,7 +9,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from accounts.scope import PageRequest, Refused, deed, must, signed_in, where_may
+from accounts.scope import PageRequest, Refused, deed, must, reason_of, signed_in, where_may
 from config.base.problems import Conflict
 from config.base.secrets import Undecryptable
 from fallback import configuring
@@ -24,7 +24,7 @@ from fallback.views.config_form import (
     choices,
     connect,
 )
-from fallback.views.configs import LOST_KEY, one_of, pause_of_everything, reason_of, state_of
+from fallback.views.configs import LOST_KEY, one_of, pause_of_everything, state_of
 
 
 def _connections(request: PageRequest) -> list[Connection]:

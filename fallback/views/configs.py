@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts import roles
 from accounts.listing import page_of
-from accounts.scope import PageRequest, deed, may_somewhere, must, page
+from accounts.scope import PageRequest, deed, may_somewhere, must, page, reason_of
 from config.base.problems import Conflict
 from config.base.secrets import Undecryptable
 from fallback import configuring
@@ -187,10 +187,6 @@ def state_of(config: FallbackConfig, everything: Pause | None) -> str:
     if active_pause(config, everything):
         return "paused"
     return "enabled" if config.enabled else "disabled"
-
-
-def reason_of(request: PageRequest) -> str:
-    return request.POST.get("reason", "").replace("\0", "").strip()[:500]
 
 
 @deed

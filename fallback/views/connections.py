@@ -24,6 +24,7 @@ from accounts.scope import (
     may_somewhere,
     must,
     page,
+    reason_of,
     signed_in,
     where_may,
 )
@@ -207,7 +208,7 @@ def edit(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     must(request.actor, "connection.write", connection.organization_id, connection)
     if request.method == "POST":
         form = ConnectionForm(request.POST, connection=connection)
-        if form.save(request.actor, _reason(request)):
+        if form.save(request.actor, reason_of(request)):
             messages.success(request, f"Saved {connection}.")
             return redirect("connection", pk=pk)
         connection = _one(request, pk)  # as it is stored, for what the page shows beside the form
@@ -218,10 +219,6 @@ def edit(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     context = {"form": form, "connection": connection, "state": state_of(connection)}
     status = 400 if form.is_bound else 200
     return render(request, "fallback/connection_edit.html", context, status=status)
-
-
-def _reason(request: PageRequest) -> str:
-    return request.POST.get("reason", "").replace("\0", "").strip()[:500]
 
 
 @deed
@@ -266,7 +263,7 @@ def switch(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 
 def _save(request: PageRequest, found: Connection, told: str) -> None:
     try:
-        connecting.save(found, request.actor, _reason(request))
+        connecting.save(found, request.actor, reason_of(request))
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
     except Undecryptable:
@@ -283,7 +280,7 @@ def delete(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
         messages.error(request, f"Type {found} to delete it.")
         return redirect("connection", pk=pk)
     try:
-        connecting.delete(found, request.actor, _reason(request))
+        connecting.delete(found, request.actor, reason_of(request))
     except Conflict as conflict:
         messages.error(request, str(conflict))
         return redirect("connection", pk=pk)

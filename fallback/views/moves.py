@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 
 from accounts import roles
 from accounts.listing import page_of
-from accounts.scope import PageRequest, deed, must, page
+from accounts.scope import PageRequest, deed, must, page, reason_of
 from config.base.problems import Conflict
 from fallback import moving, outlook, telling
 from fallback.models import Connection, FallbackConfig, Move, MoveState
@@ -166,9 +166,8 @@ def cancel(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 
 
 def _done(request: PageRequest, found: Move, verb: Any, told: str) -> HttpResponse:
-    reason = request.POST.get("reason", "").replace("\0", "").strip()[:500]
     try:
-        verb(found, request.actor, reason)
+        verb(found, request.actor, reason_of(request))
     except Conflict as conflict:
         messages.error(request, str(conflict))
     else:

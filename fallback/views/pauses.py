@@ -11,7 +11,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 
 from accounts import roles
-from accounts.scope import PageRequest, Refused, deed, must
+from accounts.scope import PageRequest, Refused, deed, must, reason_of
 from accounts.views.signing import way_back
 from config.base.actor import Actor
 from config.base.problems import Conflict
@@ -99,9 +99,8 @@ def pause(request: PageRequest) -> HttpResponse:
 @deed
 def resume(request: PageRequest) -> HttpResponse:
     scope = _scope(request)
-    reason = request.POST.get("reason", "").replace("\0", "").strip()[:500]
     try:
-        pausing.resume(scope, request.actor, reason)
+        pausing.resume(scope, request.actor, reason_of(request))
     except Conflict as conflict:
         messages.error(request, str(conflict))
     else:
