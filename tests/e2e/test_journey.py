@@ -259,17 +259,21 @@ class TestLooks:
         page.get_by_label(re.compile("Account")).click()
         assert ada.wrong_here() == []
 
-    def test_the_admin_names_its_parts_and_fits_a_phone(self, browser, yard, ada):
-        reader = Reader(browser, yard, 390, "dark")
+    @pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
+    def test_the_admin_names_its_parts_and_fits(self, browser, yard, ada, width, theme):
+        reader = Reader(browser, yard, width, theme)
         reader.sign_in()
         page, found = reader.page, []
-        page.goto("/admin/accounts/user/")
-        user = str(page.locator("#result_list a[href*='/change/']").first.get_attribute("href"))
-        for path in ("/admin/", user, "/admin/fallback/move/", "/admin/fallback/connection/add/"):
+        for path in ("/admin/", "/admin/fallback/connection/add/"):
             page.goto(path)
             found += reader.wrong_here()
-        cut = "e => e.scrollHeight > e.clientHeight + 1"
+        for model in ("user", "activity", "chain"):
+            page.goto(f"/admin/accounts/{model}/")
+            page.locator("#result_list a[href*='/change/']").first.click()
+            found += reader.wrong_here()
         page.goto("/admin/fallback/move/")
+        found += reader.wrong_here()
+        cut = "e => e.scrollHeight > e.clientHeight + 1"
         cells = f"[...document.querySelectorAll('#result_list td')].filter({cut}).length"
         assert (found, page.evaluate(cells)) == ([], 0)
         reader.close()
