@@ -14,9 +14,10 @@ from django.utils import timezone
 
 from config.base.showing import plain_duration
 from fallback import naming
-from fallback.driving import Call, Journey, Record
+from fallback.driving import Call, Journey, Record, Shared
 from fallback.looking import READY_SECONDS, Remotes
 from fallback.models import Move, Relocation
+from fallback.models.move import DRIVEN
 from fallback.recording import Change, Outcome
 from fallback.truefoundry import Answer, Application, Deployment, Missing, Rejected
 
@@ -109,11 +110,27 @@ def _create(relocation: Relocation, remotes: Remotes) -> Journey:
         },
     )
     outcome = yield Record(intent, intent=True)
+    if outcome is Outcome.CONFLICT:
+        yield from _see_to_the_one_in_the_way(relocation, remotes)
     if outcome is not Outcome.WON:
         reason = "RolloutUnderWay" if outcome is Outcome.CONFLICT else "PreparedElsewhere"
         relocation.refresh_from_db()
         return NotYet(1.0, reason, "Another version of this job is being prepared.")
     return (yield from _send(relocation, remotes))
+
+
+def _see_to_the_one_in_the_way(relocation: Relocation, remotes: Remotes) -> Journey:
+    """Another version is being made. Where its moves were cancelled nobody else sees to its end."""
+    others = Relocation.objects.filter(
+        remote=relocation.remote,
+        destination_workspace_id=relocation.destination_workspace_id,
+        name=relocation.name,
+        state__in=[R.CREATING, R.ROLLING_OUT],
+    )
+    other = others.exclude(pk=relocation.pk).first()
+    if other and not Move.objects.filter(relocation=other, state__in=DRIVEN).exists():
+        other.connection = relocation.connection  # the token that we were given
+        yield Shared(("relocation", other.pk), lambda: relocate(other, remotes))
 
 
 def _send(relocation: Relocation, remotes: Remotes) -> Journey:
