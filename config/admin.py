@@ -6,6 +6,7 @@ from celery.schedules import ParseException
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator
 from django.db import transaction
 from django.http import HttpRequest
 from django.templatetags.static import static
@@ -17,6 +18,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 from accounts import activity
 from accounts.admin.auditing import Audited
 from accounts.middleware import actor_of
+from config.base.parameters import LATEST
 
 
 def superusers_only(request: HttpRequest) -> bool:
@@ -49,6 +51,8 @@ class TickForm(beat.PeriodicTaskForm):
         super().__init__(*args, **kwargs)
         self.fields["task"].widget = UnfoldAdminTextInputWidget()
         self.fields["regtask"].widget = TaskSelectWidget()
+        for name in ("start_time", "expires"):
+            self.fields[name].validators.append(MaxValueValidator(LATEST))
 
     def clean(self) -> Any:
         # The library's own stumbles over a task that was refused already.

@@ -17,6 +17,7 @@ from django.db import IntegrityError, transaction
 from django.utils.dateparse import parse_datetime
 
 from config.base.actor import Actor
+from config.base.parameters import EARLIEST, LATEST
 from fallback import configuring
 from fallback.looking import client_of
 from fallback.models import Connection, Destination, FallbackConfig, Mode
@@ -263,14 +264,16 @@ def _text(record: Record, name: str, need: str, problems: list[str]) -> str:
 
 
 def _moment(texts: dict[str, str], name: str, problems: list[str]) -> datetime | None:
-    """In UTC; without an offset it is taken as UTC."""
+    """In UTC; without an offset it is taken as UTC. Far from this age there is none."""
     text = texts[name]
     if not text:
         return None  # said already
     try:
         found = parse_datetime(text) if len(text) <= 64 else None
         if found is not None:
-            return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+            found = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+            if EARLIEST <= found <= LATEST:
+                return found
     except (ValueError, OverflowError):
         pass
     problems.append(f"{name}: {shown(text)} is no date and time, as in 2025-01-31T12:00:00Z.")

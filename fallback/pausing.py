@@ -11,6 +11,7 @@ from accounts import activity
 from accounts.models import Organization
 from config.base import live
 from config.base.actor import Actor
+from config.base.parameters import LATEST
 from config.base.problems import Conflict
 from fallback.models import Connection, FallbackConfig, Pause
 
@@ -26,6 +27,8 @@ def pause(scope: Scope, actor: Actor, reason: str, until: datetime | None = None
     found.clean_fields()
     if until and until <= timezone.now():
         raise ValidationError({"until": "The end must lie in the future."})
+    if until and until > LATEST:
+        raise ValidationError({"until": f"Choose a time before the year {LATEST.year}."})
     with transaction.atomic():
         Pause.objects.filter(**_where(scope), until__lte=timezone.now()).delete()
         try:

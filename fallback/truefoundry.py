@@ -53,6 +53,7 @@ from fallback.replies import (
 CONNECT_SECONDS, READ_SECONDS = 3.0, 10.0
 MOST_BYTES = 32 * 2**20  # of an answer, unpacked; a page has 100 runs with their inputs
 PIECE = 2**14  # before it is unpacked, which may make a thousand times as much of it
+LARGEST_SKEW = timedelta(days=365 * 100)  # beyond it the calendar might end
 STRIDE, PARALLEL_PAGES = PAGE - OVERLAP, 8
 
 __all__ = [
@@ -339,7 +340,9 @@ class TrueFoundry:
             return
         if theirs.tzinfo is None:  # "-0000": a time in UTC that says nothing of its zone
             theirs = theirs.replace(tzinfo=UTC)
-        self._skew, self._told = theirs - datetime.now(UTC), (theirs, time.monotonic())
+        now = datetime.now(UTC)
+        self._skew = max(-LARGEST_SKEW, min(theirs - now, LARGEST_SKEW))
+        self._told = (now + self._skew, time.monotonic())
 
     def _pages(
         self,

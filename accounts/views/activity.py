@@ -15,6 +15,7 @@ from accounts.exporting import CHUNKS, export
 from accounts.listing import page_of
 from accounts.models import Activity
 from accounts.scope import PageRequest, page
+from config.base.parameters import EARLIEST, LATEST
 from config.base.verbs import VERBS
 
 USUAL_DAYS, ALWAYS = "7", "all"
@@ -168,8 +169,7 @@ def _day(text: str) -> date | None:
         found = parse_date(text)
     except ValueError:  # 31 February
         return None
-    # The first and last year cannot be told in every zone.
-    return found if found and 1970 <= found.year <= 9000 else None
+    return found if found and EARLIEST.year <= found.year <= LATEST.year else None
 
 
 def _begin(day: date) -> datetime:

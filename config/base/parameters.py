@@ -19,7 +19,8 @@ from config.base.casing import camel, snake
 
 LONGEST = 500  # characters of a value
 MOST = 100  # values of one parameter
-LATEST = datetime(9000, 1, 1, tzinfo=UTC)  # the end of the calendar cannot be told in every zone
+# What people and files may say: the ends of the calendar cannot be told in every zone.
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 LARGEST = 1_000_000_000  # fits a 32-bit integer of any database
 
 

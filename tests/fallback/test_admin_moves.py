@@ -207,6 +207,8 @@ def test_a_tick_is_changed_and_never_deleted(root):
     [
         (PeriodicTask, {"task": "a" * 5000}, "task"),
         (PeriodicTask, {"args": "[" * 3000}, "args"),
+        (PeriodicTask, {"start_time_0": "9999-12-31", "start_time_1": "12:00"}, "start_time"),
+        (PeriodicTask, {"expires_0": "9999-12-31", "expires_1": "12:00"}, "expires"),
         (CrontabSchedule, {"minute": "-1"}, "minute"),
     ],
 )

@@ -52,6 +52,21 @@ def test_a_pause_asks_for_its_reason_by_name(tmp_path: Path) -> None:
     assert done.stderr == "CommandError: Say why with --reason: others will read it.\n"
 
 
+@pytest.mark.parametrize(
+    ("minutes", "told"),
+    [
+        ("4000000000", "Choose a time before the year 9000."),
+        ("5000000000", "--minutes is too large."),
+        ("9" * 30, "--minutes is too large."),
+        ("-5", "The end must lie in the future."),
+    ],
+)
+def test_a_pause_ends_before_the_calendar_does(minutes: str, told: str, tmp_path: Path) -> None:
+    done = run(tmp_path, "pause", "--reason", "a new rack", f"--minutes={minutes}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"CommandError: {told}\n"
+
+
 @pytest.mark.parametrize("text", ["-1", "nan", "inf", "1e9", "soon"])
 def test_a_time_that_is_none_is_refused_before_anything_is_done(text: str, tmp_path: Path) -> None:
     done = run(tmp_path, "sweep", "--wait", "--timeout", text)

@@ -123,6 +123,8 @@ class TestRecords:
             ({"createdAt": 1714564800000}, "createdAt: it is a number, not a text."),
             ({"createdAt": "yesterday"}, "createdAt: yesterday is no date and time"),
             ({"createdAt": "2024-02-30T00:00:00Z"}, "createdAt: 2024-02-30T00:00:00Z is no date"),
+            ({"createdAt": "9999-12-31T23:59:59Z"}, "createdAt: 9999-12-31T23:59:59Z is no date"),
+            ({"createdAt": "0001-01-01T00:00:00Z"}, "createdAt: 0001-01-01T00:00:00Z is no date"),
             ({"updatedAt": "0001-01-01T00:00:00+14:00"}, "updatedAt: 0001-01-01T00:00:00+14:00 is"),
             ({"updatedAt": "2" * 10_240}, "updatedAt: 2222"),
             ({"sourceJobID": "job-1"}, "sourceJobID: this is spelled sourceJobId."),

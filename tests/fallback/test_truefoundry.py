@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from pytest_django import Settings
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from fallback import match
 from fallback.truefoundry import (
     Missing,
     NotActive,
@@ -375,6 +377,26 @@ def test_the_remotes_clock_is_told_by_its_answers() -> None:
     for minutes in (-10, 10):  # our own clock is put right, and theirs is not
         with time_machine.travel(timedelta(minutes=minutes), tick=True):
             assert timedelta(0) <= theirs - client.remote_now() < timedelta(seconds=3)
+
+
+def test_a_clock_at_the_end_of_the_calendar_is_only_wrong() -> None:
+    class Late(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response_only(200)
+            self.send_header("Date", "Fri, 31 Dec 9999 23:59:59 -1200")
+            self.end_headers()
+            self.wfile.write(b'{"data": [], "pagination": {"hasMore": false}}')
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Late) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+        client = TrueFoundry(f"http://127.0.0.1:{server.server_port}/api/svc", "t0ken")
+        try:
+            listing = client.job_runs("c", "w", ["CREATED"])
+        finally:
+            client.close()
+            server.shutdown()
+    assert listing.skew > timedelta(days=365)
+    assert match.age_of(10**12, listing.remote_now) > timedelta(days=365)
 
 
 def test_older_servers_know_users_by_another_path(

@@ -25,9 +25,9 @@ class Command(BaseCommand):
         minutes = options["minutes"]
         if not options["reason"].strip():
             raise CommandError("Say why with --reason: others will read it.", returncode=2)
-        until = timezone.now() + timedelta(minutes=minutes) if minutes is not None else None
         actor = Actor.system("manage.py pause")
         try:
+            until = timezone.now() + timedelta(minutes=minutes) if minutes is not None else None
             found = pausing.pause(scope_of(options), actor, options["reason"], until)
         except ValidationError as error:
             raise CommandError("; ".join(error.messages), returncode=2) from None
