@@ -26,7 +26,7 @@ from fallback.truefoundry import (
 
 CALL = "POST /v1/jobs/trigger"
 CLOCKS_APART, UNKNOWN_CLOCK = timedelta(seconds=10), timedelta(seconds=90)
-MOST_MISSING = 2
+MOST_MISSING, MOST_NOT_ACTIVE = 2, 40  # the latter take about ten minutes
 
 
 def trigger(t: Traveller) -> Journey:
@@ -92,13 +92,16 @@ def _the_wrong_one_has_ended(t: Traveller) -> Journey:
 
 def _not_there(t: Traveller, error: NotActive | Missing) -> Journey:
     """Nothing was started: the deployment is not active, or gone. It is seen to again."""
-    if isinstance(error, Missing) and _times_missing(t.move) >= MOST_MISSING:
-        message = f"The remote knows none of {MOST_MISSING + 1} deployments that it made."
+    missing, times = isinstance(error, Missing), _times_refused(t.move, error.status)
+    if times >= (MOST_MISSING if missing else MOST_NOT_ACTIVE):
+        message = f"The remote says that the deployment is active, and {times + 1} times not."
+        if missing:
+            message = f"The remote knows none of {times + 1} deployments that it made."
         told = t.told(error)
         yield from t.end(
             S.NEEDS_ATTENTION, "TriggerRejected", message, told, trigger_unanswered=False
         )
-    state = Relocation.State.NEW if isinstance(error, Missing) else Relocation.State.ROLLING_OUT
+    state = Relocation.State.NEW if missing else Relocation.State.ROLLING_OUT
     attempts = t.relocation.attempts + 1
     fields = {"state": state, "attempts": attempts, "asked_at": timezone.now()}
     yield Record(Change(t.relocation, {"state": Relocation.State.ACTIVE}, fields))
@@ -113,8 +116,8 @@ def _not_there(t: Traveller, error: NotActive | Missing) -> Journey:
     )
 
 
-def _times_missing(move: Move) -> int:
-    return MoveStep.objects.filter(move=move, call=CALL, status=404).count()
+def _times_refused(move: Move, status: int) -> int:
+    return MoveStep.objects.filter(move=move, call=CALL, status=status).count()
 
 
 def _unanswered(t: Traveller, error: Unavailable) -> Journey:

@@ -10,6 +10,7 @@ from config.base.problems import Conflict
 from fallback import connecting, moving
 from fallback.looking import client_of
 from fallback.models import Connection, Move, MoveState, PurgeMode
+from fallback.triggering import MOST_NOT_ACTIVE
 from tests.faults import echoing
 from tests.faults.world import Installation
 
@@ -196,3 +197,26 @@ def test_a_run_of_another_deployment(world: Installation) -> None:
     world.sweep(timeout=20)
     assert world.states() == {"Succeeded": 1}
     assert world.outcomes() == {name: "moved"}
+
+
+def test_a_deployment_that_is_active_and_is_not(world: Installation) -> None:
+    """The remote says the one at each look and the other at each trigger: a person is asked."""
+    seeded = world.seed(jobs=1, runsPerJob=1)
+    other = world.sim.add_application(seeded["destinations"][0]["workspaceId"], "another")
+    world.sim.force_deployment(other["deploymentId"], "DEPLOY_FAILED")
+    world.sim.settings(triggersRun=other["deploymentId"])
+    world.sweep(timeout=0.3)
+    move = world.moves().get()
+    assert move.reason == "RollingOut"
+    told = move.steps.filter(call="POST /v1/jobs/trigger", status=400)
+    again = told.get()
+    for _ in range(MOST_NOT_ACTIVE):
+        again.pk = None
+        again.save()
+    world.hurry()
+    world.sweep(timeout=2)
+    world.sim.settings(triggersRun="")
+    assert world.states() == {"NeedsAttention TriggerRejected": 1}
+    moving.retry(world.moves().get(), ADA)
+    world.sweep(timeout=5)
+    assert world.verdict() == {"moved": 1}
