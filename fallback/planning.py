@@ -27,6 +27,7 @@ from fallback.models import (
     Move,
     MoveState,
     MoveStep,
+    PurgeMode,
     Relocation,
     StepEvent,
     Sweep,
@@ -67,7 +68,7 @@ def unknown_only(
     for chunk in _chunks(candidates):
         rows = Move.objects.filter(remote=remote, source_run_id__in=[c.run.id for c in chunk])
         for row in rows.values(
-            "source_run_id", "state", "reason", "organization_id", "finished_at", "message"
+            "source_run_id", "state", "reason", "organization_id", "finished_at", "purge_mode"
         ):
             known.setdefault(row["source_run_id"], []).append(row)
     sought = _sought(remote)
@@ -102,7 +103,9 @@ def _in_the_way(
             if move["organization_id"] != organization_id:
                 return Reason.OWNED_ELSEWHERE, ""  # and names nobody
             if move["state"] == MoveState.SUCCEEDED:
-                return Reason.ALREADY_MOVED, ""
+                if move["purge_mode"] == PurgeMode.NEVER:
+                    return Reason.ALREADY_MOVED, ""
+                return Reason.ALREADY_MOVED, "It was told to end, and is still there: end it."
             return Reason.IN_PROGRESS, f"Its move is {move['state']}."
     ours = [move for move in moves if move["organization_id"] == organization_id]
     if any(move["reason"] == "CancelledByPerson" for move in ours):

@@ -9,7 +9,7 @@ from config.base.actor import Actor
 from config.base.problems import Conflict
 from fallback import connecting, moving
 from fallback.looking import client_of
-from fallback.models import Connection, Move, MoveState, PurgeMode
+from fallback.models import Connection, Move, MoveState, PurgeMode, Sweep
 from fallback.triggering import MOST_NOT_ACTIVE
 from tests.faults import echoing
 from tests.faults.world import Installation
@@ -220,3 +220,13 @@ def test_a_deployment_that_is_active_and_is_not(world: Installation) -> None:
     moving.retry(world.moves().get(), ADA)
     world.sweep(timeout=5)
     assert world.verdict() == {"moved": 1}
+
+
+def test_a_source_that_was_ended_and_is_still_there(world: Installation) -> None:
+    """Each sweep says so, for it may start yet."""
+    world.seed(jobs=1, runsPerJob=1)
+    world.sim.faults({"call": "terminate", "effect": "status", "status": 200})
+    assert world.sweep()["succeeded"] == 1
+    assert world.sweep()["skipped"] == {"AlreadyMoved": 1}
+    (source,) = Sweep.objects.latest("created_at").sources
+    assert "still there" in source["runs"][0]["message"]
