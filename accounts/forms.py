@@ -101,13 +101,23 @@ class Answer(forms.Form):
                 field.help_text = f"{field.help_text} Times are in {zone}."
 
 
-class ReasonForm(Answer):
-    reason = forms.CharField(
+def _reason(**options: Any) -> forms.CharField:
+    return forms.CharField(
         max_length=500,
-        required=False,
         widget=UnfoldAdminTextareaWidget({"rows": 2}),
         help_text="Why. Others read it in the activities.",
+        **options,
     )
+
+
+class ReasonForm(Answer):
+    reason = _reason(required=False)
+
+
+class NeededReasonForm(Answer):
+    """Where others are affected, who will want to know."""
+
+    reason = _reason()
 
 
 class IssueTokenForm(Answer):

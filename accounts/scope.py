@@ -20,6 +20,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts import activity, roles
 from accounts.models import Organization
 from config.base.actor import Actor
+from config.base.problems import Conflict
 
 SESSION_KEY = "organization"
 MOST_CHOICES = 200
@@ -124,6 +125,13 @@ def where_may(actor: Actor, verb: str) -> list[Organization]:
 def reason_of(request: PageRequest) -> str:
     """What the form says of why, or ''."""
     return request.POST.get("reason", "").replace("\0", "").strip()[:500]
+
+
+def needed_reason_of(request: PageRequest) -> str:
+    """The same where others are affected, who will want to know. Raises Conflict without one."""
+    if reason := reason_of(request):
+        return reason
+    raise Conflict("Give a reason: others will read it.", "ReasonMissing")
 
 
 View = Callable[..., HttpResponse]

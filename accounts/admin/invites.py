@@ -13,6 +13,7 @@ from accounts import joining
 from accounts.admin.auditing import Audited
 from accounts.admin.base import Question, ReadOnly
 from accounts.admin.showing import DayFilter, OrganizationFilter, state, when
+from accounts.forms import NeededReasonForm
 from accounts.middleware import actor_of
 from accounts.models import Invite
 
@@ -22,6 +23,7 @@ REVOKE = Question(
     button="Revoke",
     done="revoked",
     way_out="Keep invite",
+    form=NeededReasonForm,
     danger=True,
 )
 

@@ -17,7 +17,7 @@ from accounts import belonging, deactivating, joining, live, passwords
 from accounts.admin.auditing import Audited, Deletable
 from accounts.admin.base import Question
 from accounts.admin.showing import OrganizationFilter, pill, when
-from accounts.forms import IssueTokenForm, UserChangeForm, UserCreationForm
+from accounts.forms import IssueTokenForm, NeededReasonForm, UserChangeForm, UserCreationForm
 from accounts.middleware import actor_of
 from accounts.models import ApiToken, Membership, Organization, User
 from config.base.problems import Conflict
@@ -28,6 +28,7 @@ DEACTIVATE = Question(
     button="Deactivate",
     done="deactivated",
     way_out="Keep active",
+    form=NeededReasonForm,
     danger=True,
 )
 REACTIVATE = Question(
@@ -48,6 +49,7 @@ ROTATE = Question(
     button="Rotate code",
     done="has a new join code",
     way_out="Keep the code",
+    form=NeededReasonForm,
 )
 LEAVE = Question(
     title="End memberships",
@@ -55,6 +57,7 @@ LEAVE = Question(
     button="End membership",
     done="ended",
     way_out="Keep membership",
+    form=NeededReasonForm,
     danger=True,
 )
 

@@ -14,6 +14,7 @@ from accounts import tokens
 from accounts.admin.auditing import Audited
 from accounts.admin.base import Masses, Question, ReadOnly
 from accounts.admin.showing import SECONDS, DayFilter, OrganizationFilter, pill, when
+from accounts.forms import NeededReasonForm
 from accounts.middleware import actor_of
 from accounts.models import Activity, ApiToken, Chain, Organization
 
@@ -23,6 +24,7 @@ REVOKE = Question(
     button="Revoke",
     done="revoked",
     way_out="Keep token",
+    form=NeededReasonForm,
     danger=True,
 )
 

@@ -13,6 +13,7 @@ from accounts import messages, webhooks
 from accounts.admin.auditing import Deletable
 from accounts.admin.base import Masses, Question, ReadOnly
 from accounts.admin.showing import SECONDS, DayFilter, OrganizationFilter, link_to, state, when
+from accounts.forms import NeededReasonForm
 from accounts.middleware import actor_of
 from accounts.models import Delivery, Webhook
 
@@ -36,6 +37,7 @@ DELETE = Question(
     button="Delete webhook",
     done="deleted",
     way_out="Keep webhook",
+    form=NeededReasonForm,
     danger=True,
 )
 REPLAY = Question(

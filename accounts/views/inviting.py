@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import joining
 from accounts.models import Invite
-from accounts.scope import PageRequest, Refused, deed, must, reason_of, signed_in
+from accounts.scope import PageRequest, Refused, deed, must, needed_reason_of, signed_in
 from accounts.views.organizations import one_of
 from config.base.problems import Conflict
 
@@ -45,7 +45,7 @@ def rotate(request: PageRequest, key: str) -> HttpResponse:
     found = one_of(request, key)
     must(request.actor, "invite.write", found.pk, found)
     try:
-        joining.rotate(found, request.actor, reason_of(request))
+        joining.rotate(found, request.actor, needed_reason_of(request))
     except Conflict as error:
         messages.error(request, str(error))
     else:
@@ -67,7 +67,7 @@ def revoke(request: PageRequest, pk: UUID) -> HttpResponse:
         context = {"invite": found, "organization": home, "state": joining.state_of(found)}
         return render(request, "accounts/invite_revoke.html", context)
     try:
-        joining.revoke(found, request.actor, reason_of(request))
+        joining.revoke(found, request.actor, needed_reason_of(request))
     except Conflict as error:
         messages.error(request, str(error))
     else:

@@ -16,7 +16,16 @@ from accounts import belonging, joining, roles
 from accounts.listing import page_of
 from accounts.models import Invite, Membership, Organization
 from accounts.roles import Role
-from accounts.scope import PageRequest, Refused, deed, must, page, reason_of, signed_in
+from accounts.scope import (
+    PageRequest,
+    Refused,
+    deed,
+    must,
+    needed_reason_of,
+    page,
+    reason_of,
+    signed_in,
+)
 from config.base.forms import PageForm
 from config.base.problems import Conflict
 
@@ -210,7 +219,7 @@ def delete(request: PageRequest, key: str) -> HttpResponse:
     must(request.actor, "organization.delete", found.pk, found)
     typed = request.POST.get("confirm", "")
     try:
-        belonging.delete(found, request.actor, typed, reason_of(request))
+        belonging.delete(found, request.actor, typed, needed_reason_of(request))
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
     except Conflict as error:
@@ -290,7 +299,7 @@ def change_role(request: PageRequest, pk: UUID) -> HttpResponse:
 def remove(request: PageRequest, pk: UUID) -> HttpResponse:
     found = member_of(request, pk)
     try:
-        belonging.remove(found, request.actor, reason_of(request))
+        belonging.remove(found, request.actor, needed_reason_of(request))
     except PermissionDenied:
         raise Refused("member.write", found.organization_id, found) from None
     except Conflict as error:

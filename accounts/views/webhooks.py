@@ -19,6 +19,7 @@ from accounts.scope import (
     deed,
     may_somewhere,
     must,
+    needed_reason_of,
     page,
     reason_of,
     signed_in,
@@ -245,6 +246,10 @@ def delete(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     if request.POST.get("confirm", "").strip() != found.name:
         messages.error(request, f"Type {found} to delete it.")
         return redirect("webhook", pk=pk)
-    webhooks.delete(found, request.actor, reason_of(request))
+    try:
+        webhooks.delete(found, request.actor, needed_reason_of(request))
+    except Conflict as conflict:
+        messages.error(request, str(conflict))
+        return redirect("webhook", pk=pk)
     messages.success(request, f"Deleted {found.name}.")
     return redirect("webhooks")

@@ -19,7 +19,7 @@ from unfold.decorators import action, display
 from accounts.admin.auditing import Deletable
 from accounts.admin.base import UNDECRYPTABLE, Question
 from accounts.admin.showing import DayFilter, OrganizationFilter, state, when
-from accounts.forms import Answer
+from accounts.forms import Answer, NeededReasonForm
 from accounts.middleware import actor_of
 from config.base import showing
 from config.base.secrets import Undecryptable
@@ -34,6 +34,7 @@ DELETE = Question(
     button="Delete config",
     done="deleted",
     way_out="Keep config",
+    form=NeededReasonForm,
     danger=True,
 )
 REPAIR = Question(

@@ -14,7 +14,7 @@ from unfold.enums import ActionVariant
 from accounts.admin.auditing import Deletable
 from accounts.admin.base import Question, ReadOnly
 from accounts.admin.showing import MOST_CHOICES, OrganizationFilter, by_id, link_to, state, when
-from accounts.forms import Answer
+from accounts.forms import Answer, NeededReasonForm
 from accounts.middleware import actor_of
 from fallback import connecting, pausing
 from fallback.forms import ConnectionForm, PauseForm
@@ -56,6 +56,7 @@ DELETE = Question(
     button="Delete connection",
     done="deleted",
     way_out="Keep connection",
+    form=NeededReasonForm,
     danger=True,
 )
 

@@ -28,6 +28,7 @@ from accounts.admin.showing import (
     table,
     when,
 )
+from accounts.forms import NeededReasonForm
 from accounts.middleware import actor_of
 from config.base import live
 from fallback import moving
@@ -55,6 +56,7 @@ CANCEL = Question(
     button="Cancel moves",
     done="cancelled",
     way_out="Keep moving",
+    form=NeededReasonForm,
     danger=True,
 )
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts import roles
 from accounts.listing import page_of
-from accounts.scope import PageRequest, deed, may_somewhere, must, page, reason_of
+from accounts.scope import PageRequest, deed, may_somewhere, must, needed_reason_of, page, reason_of
 from config.base.problems import Conflict
 from config.base.secrets import Undecryptable
 from fallback import configuring
@@ -237,6 +237,10 @@ def delete(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
         messages.error(request, f"Type {found} to delete it.")
         return redirect("config", pk=pk)
     name = str(found)
-    configuring.delete_config(found, request.actor, reason_of(request))
+    try:
+        configuring.delete_config(found, request.actor, needed_reason_of(request))
+    except Conflict as conflict:
+        messages.error(request, str(conflict))
+        return redirect("config", pk=pk)
     messages.success(request, f"Deleted {name}. Its open moves go on to their end.")
     return redirect("configs")

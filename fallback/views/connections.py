@@ -23,6 +23,7 @@ from accounts.scope import (
     deed,
     may_somewhere,
     must,
+    needed_reason_of,
     page,
     reason_of,
     signed_in,
@@ -280,7 +281,7 @@ def delete(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
         messages.error(request, f"Type {found} to delete it.")
         return redirect("connection", pk=pk)
     try:
-        connecting.delete(found, request.actor, reason_of(request))
+        connecting.delete(found, request.actor, needed_reason_of(request))
     except Conflict as conflict:
         messages.error(request, str(conflict))
         return redirect("connection", pk=pk)

@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 
 from accounts import roles
 from accounts.listing import page_of
-from accounts.scope import PageRequest, deed, must, page, reason_of
+from accounts.scope import PageRequest, deed, must, needed_reason_of, page, reason_of
 from config.base.problems import Conflict
 from fallback import moving, outlook, telling
 from fallback.models import Connection, FallbackConfig, Move, MoveState
@@ -155,19 +155,20 @@ def _told(request: PageRequest, pk: uuid.UUID) -> dict[str, Any]:
 def retry(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     found = _one(request, pk)
     must(request.actor, "move.retry", found.organization_id, found)
-    return _done(request, found, moving.retry, "It is taken up again where it broke.")
+    return _done(request, found, moving.retry, reason_of, "It is taken up again where it broke.")
 
 
 @deed
 def cancel(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     found = _one(request, pk)
     must(request.actor, "move.cancel", found.organization_id, found)
-    return _done(request, found, moving.cancel, "The move is cancelled; its run stays where it is.")
+    told = "The move is cancelled; its run stays where it is."
+    return _done(request, found, moving.cancel, needed_reason_of, told)
 
 
-def _done(request: PageRequest, found: Move, verb: Any, told: str) -> HttpResponse:
+def _done(request: PageRequest, found: Move, verb: Any, why: Any, told: str) -> HttpResponse:
     try:
-        verb(found, request.actor, reason_of(request))
+        verb(found, request.actor, why(request))
     except Conflict as conflict:
         messages.error(request, str(conflict))
     else:

@@ -123,7 +123,7 @@ class TestUsers:
         del data["is_superuser"]
         response = root.post(url(User, "change", user.pk), data)
         assert list(response.context["adminform"].errors) == ["is_superuser"]
-        response = act(root, "deactivate", user, answered="1")
+        response = act(root, "deactivate", user, reason="x")
         assert "yourself" in messages(response)[0]
         user.refresh_from_db()
         assert user.is_superuser and user.is_active
@@ -156,7 +156,7 @@ class TestUsers:
         assert not active(user)
         assert not ApiToken.objects.usable(timezone.now()).filter(pk=token.pk).exists()
         assert Activity.objects.get().reason == "has left"
-        assert "already" in messages(act(root, "deactivate", user, answered="1"))[0]
+        assert "already" in messages(act(root, "deactivate", user, reason="x"))[0]
 
         root.post(url(User, "reactivate", user.pk), {"answered": "1"})
         assert active(user)
@@ -219,7 +219,7 @@ class TestOrganizations:
         assert b"Keep membership" in root.get(page).content
         root.post(page, {"answered": "1", "reason": "new team"})
         assert list(Membership.objects.all()) == [other]
-        act(root, "delete_rows", other, answered="1")
+        act(root, "delete_rows", other, reason="x")
         assert not Membership.objects.exists()
         assert Activity.objects.filter(verb="member.removed", reason="new team").exists()
 
@@ -237,7 +237,7 @@ class TestOrganizations:
         organization = owner.organization
         response = root.post(url(Membership, "change", owner.pk), {"role": "viewer"}, follow=True)
         assert "keeps an owner" in messages(response)[0]
-        response = act(root, "delete_rows", owner, answered="1")
+        response = act(root, "delete_rows", owner, reason="x")
         assert "keeps an owner" in messages(response)[0]
         data = {
             "name": "Renamed",
@@ -276,9 +276,10 @@ class TestInvites:
         invite.refresh_from_db()
         assert invite.revoked_at and Activity.objects.get().reason == "leaked"
         standing = joining.standing([organization.pk])[organization.pk]
-        response = act(root, "revoke", standing, answered="1")
+        response = act(root, "revoke", standing, reason="x")
         assert "rotated" in messages(response)[0]
-        root.post(url(Organization, "rotate_code", organization.pk), {"answered": "1"})
+        answer = {"answered": "1", "reason": "It leaked"}
+        root.post(url(Organization, "rotate_code", organization.pk), answer)
         assert joining.standing([organization.pk])[organization.pk] != standing
 
 
@@ -331,7 +332,7 @@ class TestTokens:
         assert messages(response) == [f"{token}: revoked."]
         token.refresh_from_db()
         assert token.revoked_at
-        assert "already" in messages(act(root, "revoke", token, answered="1"))[0]
+        assert "already" in messages(act(root, "revoke", token, reason="x"))[0]
         assert verbs() == [("token.revoked", str(token))]
         page = root.get(url(ApiToken, "change", token.pk)).content.decode()
         assert url(ApiToken, "revoke", token.pk) not in page
@@ -379,7 +380,7 @@ def test_more_rows_than_an_action_takes_are_refused(root, monkeypatch):
 
     monkeypatch.setattr(base, "MOST_ROWS", 2)
     members = [MembershipFactory.create() for _ in range(3)]
-    response = act(root, "delete_rows", *members, answered="1")
+    response = act(root, "delete_rows", *members, reason="x")
     assert "2 rows at most" in messages(response)[0]
     assert Membership.objects.count() == 3
 

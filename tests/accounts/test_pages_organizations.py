@@ -214,13 +214,14 @@ class TestOrganization:
 
     def test_deleting_takes_its_name(self, world):
         client, path = world.client("owner"), world.address("organization-delete")
-        response = client.post(path, {"confirm": "acme"}, follow=True)
+        response = client.post(path, {"confirm": "acme", "reason": "merged"}, follow=True)
         assert told(response) == ["Type Acme to delete it."]
         move = MoveFactory.create(connection__organization=world.organization)
-        response = client.post(path, {"confirm": "Acme"}, follow=True)
+        sent = {"confirm": "Acme", "reason": "merged"}
+        response = client.post(path, sent, follow=True)
         assert move.source_run_name in told(response)[0]
         move.delete()
-        response = client.post(path, {"confirm": "Acme"}, follow=True)
+        response = client.post(path, sent, follow=True)
         assert told(response) == ["Deleted Acme. It is purged in 30 days."]
         assert client.get(world.address("organization")).status_code == 404
 
@@ -265,8 +266,9 @@ class TestInvites:
         assert f"http://testserver/join/{made.code}/" in response.content.decode()
         path = reverse("invite-revoke", args=[made.pk])
         assert "Revoke this invite?" in text_of(client.get(path))
-        assert told(client.post(path, follow=True)) == ["Revoked the admin invite."]
-        assert told(client.post(path, follow=True)) == ["This invite was revoked already."]
+        sent = {"reason": "It leaked"}
+        assert told(client.post(path, sent, follow=True)) == ["Revoked the admin invite."]
+        assert told(client.post(path, sent, follow=True)) == ["This invite was revoked already."]
 
     @pytest.mark.parametrize(
         "sent",
@@ -297,7 +299,7 @@ class TestInvites:
     def test_the_standing_one_is_rotated_and_not_revoked(self, world):
         client = world.client("admin")
         before = joining.standing([world.organization.pk])[world.organization.pk]
-        client.post(world.address("organization-rotate"))
+        client.post(world.address("organization-rotate"), {"reason": "It leaked"})
         after = joining.standing([world.organization.pk])[world.organization.pk]
         assert after.code != before.code
         assert client.post(reverse("invite-revoke", args=[after.pk])).status_code == 404

@@ -161,13 +161,13 @@ class TestConnections:
         move = MoveFactory.create(connection=connection)
         page = url(Connection, "delete", connection.pk)
         assert root.get(page).status_code == 200
-        response = root.post(page, {"answered": "1"}, follow=True)
+        response = root.post(page, {"answered": "1", "reason": "x"}, follow=True)
         (told,) = messages(response)
         assert move.source_run_name in told and "pen move" in told
         assert Connection.objects.filter(pk=connection.pk).exists()
 
         other = MoveFactory.create(state="Failed").connection
-        response = act(root, "delete_rows", connection, other, answered="1")
+        response = act(root, "delete_rows", connection, other, reason="x")
         assert len(messages(response)) == 2
         assert list(Connection.objects.all()) == [connection]
         assert Move.objects.count() == 2

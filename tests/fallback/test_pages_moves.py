@@ -236,7 +236,7 @@ class TestMoves:
         Move.objects.update(state="Triggering")
         client = acme.client("member")
         assert 'id="cancel"' not in client.get(acme.address("move")).content.decode()
-        response = client.post(acme.address("move-cancel"), {}, follow=True)
+        response = client.post(acme.address("move-cancel"), {"reason": "x"}, follow=True)
         assert "must be finished" in told(response)[0]
 
     def test_a_move_outlives_its_connection_and_config(self, acme):
