@@ -5,7 +5,7 @@ import pytest
 from tests.faults.world import Installation, wait_for
 
 pytestmark = pytest.mark.faults
-LATE = {"effect": "late", "seconds": 2.5, "times": 1}
+LATE = {"effect": "late", "seconds": 1.5, "times": 1}
 SWEEP = ("sweep", "--wait", "--json", "--timeout")
 
 
@@ -18,9 +18,8 @@ def sweep_ahead(world: Installation, timeout: float) -> None:
 def test_a_trigger_that_is_late_by_one_clock_only(world: Installation) -> None:
     world.seed(jobs=1, runsPerJob=1)
     world.sim.faults({"call": "trigger", **LATE})
-    world.sweep(timeout=0.5)
-    assert world.states() == {"Verifying AnswerLost": 1}
-    sweep_ahead(world, timeout=10)
+    world.sweep_until("Verifying AnswerLost")
+    sweep_ahead(world, timeout=30)
     assert world.states() == {"Succeeded": 1}
     wait_for(lambda: any(row.get("fault") for row in world.calls("trigger")))
     assert world.verdict() == {"moved": 1}
@@ -30,10 +29,9 @@ def test_a_terminate_that_is_late_by_one_clock_only(world: Installation) -> None
     """The source runs, and will be ended all the same: its successor has to stay."""
     name = world.seed(jobs=1, runsPerJob=1)["stuckRuns"][0]["name"]
     world.sim.faults({"call": "terminate", **LATE})
-    world.sweep(timeout=0.1)
-    assert world.moves().get().terminate_lost_at
+    world.sweep_until("Terminating Unavailable")
     world.sim.force_run(name, "RUNNING")
-    sweep_ahead(world, timeout=10)
+    sweep_ahead(world, timeout=30)
     assert world.states() == {"Succeeded": 1}
     made = world.moves().get().destination_run_name
     assert world.sim.run_shown(made)["status"] != "TERMINATED"

@@ -205,20 +205,16 @@ def test_a_deployment_that_is_active_and_is_not(world: Installation) -> None:
     other = world.sim.add_application(seeded["destinations"][0]["workspaceId"], "another")
     world.sim.force_deployment(other["deploymentId"], "DEPLOY_FAILED")
     world.sim.settings(triggersRun=other["deploymentId"])
-    world.sweep(timeout=0.3)
-    move = world.moves().get()
-    assert move.reason == "RollingOut"
-    told = move.steps.filter(call="POST /v1/jobs/trigger", status=400)
-    again = told.get()
+    world.sweep_until("AwaitingReady RollingOut")
+    again = world.moves().get().steps.filter(status=400)[0]
     for _ in range(MOST_NOT_ACTIVE):
         again.pk = None
         again.save()
     world.hurry()
-    world.sweep(timeout=2)
+    world.sweep_until("NeedsAttention TriggerRejected")
     world.sim.settings(triggersRun="")
-    assert world.states() == {"NeedsAttention TriggerRejected": 1}
     moving.retry(world.moves().get(), ADA)
-    world.sweep(timeout=5)
+    world.sweep(timeout=20)
     assert world.verdict() == {"moved": 1}
 
 

@@ -140,7 +140,7 @@ def test_half_a_character_in_an_answer_stops_no_other_move(world: Installation) 
     with echoing.proxy(world.sim.url.removesuffix("/api/svc"), echoes) as url:
         connection = world.connection(url=url)
         world.config(seeded["sources"][0], *seeded["destinations"], connection=connection)
-        world.sweep(timeout=3)
+        world.sweep(timeout=10)
     assert not echoes
     states = {"NeedsAttention TriggerRejected": 1, "Terminating SourceUnknown": 1, "Succeeded": 2}
     assert world.states() == states

@@ -146,7 +146,7 @@ def test_a_token_that_is_replaced_while_a_sweep_waits(world: Installation) -> No
     """The old one is refused from then on, and the sweep goes on with the new one."""
     world.seed(jobs=1, runsPerJob=1)
     world.sim.faults({"call": "terminate", "effect": "status", "status": 503})
-    sweep = world.begin_sweep(timeout=10)
+    sweep = world.begin_sweep(timeout=30)
     wait_for(lambda: world.states() == {"Terminating Unavailable": 1})
     connection = world.connection()
     connection.token = "new-token"

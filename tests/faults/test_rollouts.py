@@ -140,10 +140,9 @@ def test_a_rollout_whose_moves_were_cancelled_holds_up_no_later_version(
     """Versions take turns, and nobody is left to see that this one has had its turn."""
     world.sim.settings(rolloutSeconds=1)
     (run,) = world.seed(jobs=1, runsPerJob=1, versionsPerJob=2)["stuckRuns"]
-    world.sweep(timeout=0.3)
-    assert world.states() == {"AwaitingReady RollingOut": 1}
+    world.sweep_until("AwaitingReady RollingOut")
     moving.cancel(world.moves().get(), Actor.system("ada"))
     later = {"version": 3 - run["deploymentVersion"], "command": "python later.py"}
     world.sim.add_run(run["applicationId"], ageMinutes=90, **later)
-    assert world.sweep(timeout=6)["succeeded"] == 1
+    assert world.sweep(timeout=20)["succeeded"] == 1
     assert world.verdict() == {"moved": 1, "waiting": 1}

@@ -64,12 +64,10 @@ CASES = {
 
 
 def looked_at_for_half_an_hour(world: Installation) -> None:
-    world.sweep(timeout=1)
-    assert world.states() == {"Terminating AwaitingEnd": 1}
+    world.sweep_until("Terminating AwaitingEnd")
     world.moves().update(attempts=1100)
     world.hurry()
-    world.sweep(timeout=1)
-    assert world.states() == {"NeedsAttention NotEnded": 1}
+    world.sweep_until("NeedsAttention NotEnded")
     assert world.calls("trigger") == []
 
 
@@ -79,11 +77,10 @@ def test_a_source_that_takes_hours_to_end(world: Installation) -> None:
     name = world.seed(jobs=1, runsPerJob=1, purge_mode=DIRECTLY)["stuckRuns"][0]["name"]
     looked_at_for_half_an_hour(world)
     moving.retry(world.moves().get(), Actor.system("ada"))
-    world.sweep(timeout=0.2)
-    assert world.states() == {"Terminating AwaitingEnd": 1}
+    world.sweep_until("Terminating AwaitingEnd")
     world.sim.force_run(name, "TERMINATED")
     world.hurry()
-    world.sweep(timeout=5)
+    world.sweep(timeout=20)
     assert world.states() == {"Succeeded": 1}
     assert (len(world.calls("terminate")), len(world.calls("trigger"))) == (1, 1)
 
@@ -95,7 +92,7 @@ def test_a_terminate_that_was_answered_and_never_carried_out(world: Installation
     looked_at_for_half_an_hour(world)
     world.sim.faults()
     moving.retry(world.moves().get(), Actor.system("ada"))
-    world.sweep(timeout=5)
+    world.sweep(timeout=20)
     assert world.states() == {"Succeeded": 1}
     assert world.verdict() == {"moved": 1}
 

@@ -19,23 +19,19 @@ def hide(world: Installation, workspace_id: str) -> None:
     world.sim.settings(hiddenWorkspace=workspace_id)
 
 
-def sweep_again(world: Installation, timeout: float) -> None:
-    world.hurry()
-    world.sweep(timeout=timeout)
-
-
 @pytest.mark.parametrize("purge_mode", [PurgeMode.AFTER_ACCEPT, PurgeMode.DIRECTLY])
 def test_a_source_out_of_sight_has_not_ended(world: Installation, purge_mode: str) -> None:
     """It would start sooner or later, beside its successor."""
     seeded = world.seed(jobs=1, runsPerJob=1, purge_mode=purge_mode)
     world.sim.faults({"call": "terminate", "effect": "status", "status": 503})
-    world.sweep(timeout=0.5)
+    world.sweep_until("Terminating Unavailable")
     hide(world, seeded["sources"][0]["workspaceId"])
     world.sim.faults()
-    sweep_again(world, timeout=0.5)
-    assert world.states() == {"Terminating RunUnseen": 1}
+    world.hurry()
+    world.sweep_until("Terminating RunUnseen")
     hide(world, "")
-    sweep_again(world, timeout=10)
+    world.hurry()
+    world.sweep(timeout=30)
     assert world.states() == {"Succeeded": 1}
     assert world.verdict() == {"moved": 1}
 
@@ -46,13 +42,13 @@ def test_a_source_out_of_sight_before_the_trigger(world: Installation) -> None:
     seeded = world.seed(jobs=1, runsPerJob=1, purge_mode=PurgeMode.AFTER_ACCEPT)
     world.manage("sweep")
     hide(world, seeded["sources"][0]["workspaceId"])
-    sweep_again(world, timeout=0.5)
-    assert world.states() == {"Planned RunUnseen": 1}
+    world.hurry()
+    world.sweep_until("Planned RunUnseen")
     world.moves().update(attempts=20)
-    sweep_again(world, timeout=0.5)
-    assert world.states() == {"NeedsAttention RunUnseen": 1}
+    world.hurry()
+    world.sweep_until("NeedsAttention RunUnseen")
     moving.retry(world.moves().get(), ADA)
-    world.sweep(timeout=5)
+    world.sweep(timeout=20)
     assert world.states() == {"Cancelled SourceGone": 1}
 
 
@@ -65,13 +61,13 @@ def test_an_empty_list_out_of_sight_is_no_proof(world: Installation) -> None:
     with echoing.proxy(upstream, {("/runs", ""): echoing.always(empty)}) as url:
         connection = world.connection(url=url)
         world.config(seeded["sources"][0], *seeded["destinations"], connection=connection)
-        world.sweep(timeout=0.5)
+        world.sweep_until("Verifying AnswerLost")
         world.moves().update(trigger_lost_at=timezone.now() - timedelta(minutes=1))
         hide(world, seeded["destinations"][0]["workspaceId"])
-        sweep_again(world, timeout=0.5)
-        assert world.states() == {"NeedsAttention Rejected": 1}
+        world.hurry()
+        world.sweep_until("NeedsAttention Rejected")
         hide(world, "")
         moving.retry(world.moves().get(), ADA)
-        world.sweep(timeout=10)
+        world.sweep(timeout=30)
     assert world.states() == {"Succeeded": 1}
     assert world.verdict() == {"moved": 1}

@@ -215,6 +215,13 @@ class Installation:
         """`manage.py sweep --wait --json` to its end; what it printed."""
         return self.begin_sweep(*arguments, timeout=timeout, **env).wait().figures
 
+    def sweep_until(self, state: str) -> None:
+        """A sweep that is killed once all moves are in this state, as `states` tells it."""
+        process = self.begin_sweep()
+        wait_for(lambda: set(self.states()) == {state})
+        process.kill()
+        self.expire_leases()
+
     def command_line(self, *command: str, **env: str) -> "subprocess.Popen[str]":
         """A process from nothing, as a shell would start it: `python COMMAND`."""
         return subprocess.Popen(
