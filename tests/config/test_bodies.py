@@ -1,16 +1,13 @@
 """Bodies that nobody can use: refused by every endpoint and every page, and never a failure."""
 
 import gzip
-import re
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from django.conf import settings
 from django.db import transaction
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver
 
+from tests.addresses import PAGES
 from tests.administering import as_superuser
 from tests.calling import NOBODYS, RFC_9457, Caller
 from tests.test_routes import TABLE, World
@@ -146,22 +143,6 @@ READ_LATE = (
     "parts with a bad boundary",
     "1,001 fields",
 )
-
-
-def pages(resolver: Any = None, above: str = "/") -> Iterator[str]:
-    """An address for each pattern but the API's; ids in it are nobody's."""
-    for pattern in (resolver or get_resolver()).url_patterns:
-        route = above + re.sub(r"<uuid:\w+>", NOBODYS, str(pattern.pattern))
-        route = re.sub(r"<int:\w+>", "1", route)
-        route = re.sub(r"<(?:\w+:)?\w+>", "x", route)
-        if isinstance(pattern, URLResolver):
-            if pattern.namespace not in ("api", "api-v1"):
-                yield from pages(pattern, route)
-        elif isinstance(pattern, URLPattern) and not re.search(r"[\\^(*]", route):
-            yield route
-
-
-PAGES = sorted(set(pages()))
 
 
 def test_the_list_of_pages_is_one():
