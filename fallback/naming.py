@@ -2,8 +2,11 @@
 
 import copy
 import hashlib
+import ipaddress
 import json
 import re
+import socket
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,10 +26,24 @@ def base_url_of(url: str) -> str:
 
 
 def remote_of(url: str) -> str:
-    """What tells two control planes apart: scheme, host and port in lower case."""
+    """What tells two control planes apart: scheme, host and port, each in one spelling.
+
+    Two connections to one control plane must not both move a run.
+    """
     parts = urlsplit(url.strip())
-    scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
+    scheme, host = parts.scheme.lower(), _one_spelling((parts.hostname or "").rstrip("."))
     return f"{scheme}://{host}:{parts.port or DEFAULT_PORTS.get(scheme, 0)}"
+
+
+def _one_spelling(host: str) -> str:
+    """An IP address as it is usually written, a name as DNS has it."""
+    with suppress(ValueError):
+        return ipaddress.IPv6Address(host).compressed
+    with suppress(OSError):
+        return socket.inet_ntoa(socket.inet_aton(host))
+    with suppress(UnicodeError):
+        return host.encode("idna").decode()
+    return host.lower()
 
 
 def destination_name(job_name: str, source_workspace_id: str, source_application_id: str) -> str:

@@ -118,6 +118,25 @@ def test_one_remote_however_it_is_written(url: str, base: str, remote: str) -> N
     assert naming.remote_of(url) == naming.remote_of(base) == remote
 
 
+@pytest.mark.parametrize(
+    ("spelled", "usual"),
+    [
+        ("tfy.example.org.", "tfy.example.org"),
+        ("TFY.Bücher.example", "tfy.xn--bcher-kva.example"),
+        ("127.1", "127.0.0.1"),
+        ("0x7f.0.0.1", "127.0.0.1"),
+        ("[0:0:0:0:0:0:0:1]", "[::1]"),
+        ("[2001:DB8:0:0::1]", "[2001:db8::1]"),
+        ("a_b.example.org", "A_B.example.org"),
+        (f"{'x' * 64}.example.org", f"{'X' * 64}.example.org"),  # longer than IDNA knows
+    ],
+)
+def test_one_remote_however_its_host_is_spelled(spelled: str, usual: str) -> None:
+    remote = naming.remote_of(f"https://{spelled}:8443/api/svc")
+    assert remote != naming.remote_of("https://other.example.org:8443/api/svc")
+    assert remote == naming.remote_of(f"https://{usual}:8443/api/svc")
+
+
 SENT = {
     "manifest": {
         "name": "etl",
