@@ -122,6 +122,15 @@ def where_may(actor: Actor, verb: str) -> list[Organization]:
     return [found for found in mine if roles.may(actor, verb, found.pk)]
 
 
+def home_of(request: PageRequest, homes: list[Organization]) -> Organization | None:
+    """Where a new row belongs: as the form says, else where the reader looks, else the only one."""
+    if len(homes) == 1:
+        return homes[0]
+    chosen = request.organization.slug if request.organization else ""
+    wanted = request.POST.get("organization", chosen)
+    return next((home for home in homes if home.slug == wanted), None)
+
+
 def reason_of(request: PageRequest) -> str:
     """What the form says of why, or ''."""
     return request.POST.get("reason", "").replace("\0", "").strip()[:500]

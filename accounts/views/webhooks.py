@@ -12,11 +12,12 @@ from django.views.decorators.http import require_http_methods
 from accounts import roles, webhooks
 from accounts.listing import page_of
 from accounts.messages import masked
-from accounts.models import Delivery, Organization, Webhook
+from accounts.models import Delivery, Webhook
 from accounts.scope import (
     PageRequest,
     Refused,
     deed,
+    home_of,
     may_somewhere,
     must,
     needed_reason_of,
@@ -140,7 +141,7 @@ def create(request: PageRequest) -> HttpResponse:
     homes = where_may(request.actor, "webhook.write")
     if not homes:
         raise Refused("webhook.write")
-    home = _home(request, homes)
+    home = home_of(request, homes)
     form = WebhookForm(request.POST) if request.method == "POST" else WebhookForm()
     if form.is_bound:
         if home is None:
@@ -154,18 +155,13 @@ def create(request: PageRequest) -> HttpResponse:
                 return redirect("webhook", pk=webhook.pk)
             return _secret(request, webhook, secret, created=True)
     form.describe()
-    context = {"form": form, "organizations": homes, "home": home, "kinds": KINDS}
+    return _form_page(request, form, {"organizations": homes, "home": home, "kinds": KINDS})
+
+
+def _form_page(request: PageRequest, form: WebhookForm, more: dict[str, Any]) -> HttpResponse:
+    context = {"form": form, "part": "Organization", "thing": "webhook", "things": "webhooks"}
     status = 400 if form.is_bound else 200
-    return render(request, "accounts/webhook_edit.html", context, status=status)
-
-
-def _home(request: PageRequest, homes: list[Organization]) -> Organization | None:
-    """Where a new one belongs: as the form says, else where the reader looks, else the only one."""
-    if len(homes) == 1:
-        return homes[0]
-    chosen = request.organization.slug if request.organization else ""
-    wanted = request.POST.get("organization", chosen)
-    return next((home for home in homes if home.slug == wanted), None)
+    return render(request, "accounts/webhook_edit.html", context | more, status=status)
 
 
 def _secret(
@@ -189,9 +185,8 @@ def edit(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
             messages.success(request, f"Saved {form.cleaned_data['name']}.")
             return redirect("webhook", pk=pk)
         form.describe()
-    context = {"form": form, "webhook": found, "state": state_of(found), "address": masked(found)}
-    status = 400 if form.is_bound else 200
-    return render(request, "accounts/webhook_edit.html", context, status=status)
+    told = {"row": found, "state": state_of(found), "address": masked(found)}
+    return _form_page(request, form, told)
 
 
 # Deeds

@@ -181,7 +181,10 @@ def _shown(
     new = config._state.adding
     value = {name: form[name].value() for name in PLAIN}
     context = {
-        "config": None if new else config,
+        "part": "Fallback",
+        "thing": "config",
+        "things": "configs",
+        "row": None if new else config,
         "state": "" if new else state_of(config, pause_of_everything()),
         "form": form,
         "value": value,

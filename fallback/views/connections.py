@@ -16,11 +16,11 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import roles
 from accounts.listing import page_of
-from accounts.models import Organization
 from accounts.scope import (
     PageRequest,
     Refused,
     deed,
+    home_of,
     may_somewhere,
     must,
     needed_reason_of,
@@ -175,7 +175,7 @@ def create(request: PageRequest) -> HttpResponse:
     if not homes:
         raise Refused("connection.write")
     connection = Connection()
-    home = _home(request, homes)
+    home = home_of(request, homes)
     if home:
         connection.organization = home
     if request.method == "POST":
@@ -188,18 +188,13 @@ def create(request: PageRequest) -> HttpResponse:
     else:
         initial = {"assumed_user": connection.assumed_user, "name": "TrueFoundry"}
         form = ConnectionForm(initial=initial, connection=connection)
-    context = {"form": form, "organizations": homes, "home": home}
+    return _form_page(request, form, {"organizations": homes, "home": home})
+
+
+def _form_page(request: PageRequest, form: ConnectionForm, more: dict[str, Any]) -> HttpResponse:
+    context = {"form": form, "part": "Fallback", "thing": "connection", "things": "connections"}
     status = 400 if form.is_bound else 200
-    return render(request, "fallback/connection_edit.html", context, status=status)
-
-
-def _home(request: PageRequest, homes: list[Organization]) -> Organization | None:
-    """Where a new one belongs: as the form says, else where the reader looks, else the only one."""
-    if len(homes) == 1:
-        return homes[0]
-    chosen = request.organization.slug if request.organization else ""
-    wanted = request.POST.get("organization", chosen)
-    return next((home for home in homes if home.slug == wanted), None)
+    return render(request, "fallback/connection_edit.html", context | more, status=status)
 
 
 @signed_in
@@ -217,9 +212,7 @@ def edit(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
         names = ("name", "base_url", "assumed_user")
         initial = {name: getattr(connection, name) for name in names}
         form = ConnectionForm(initial=initial, connection=connection)
-    context = {"form": form, "connection": connection, "state": state_of(connection)}
-    status = 400 if form.is_bound else 200
-    return render(request, "fallback/connection_edit.html", context, status=status)
+    return _form_page(request, form, {"row": connection, "state": state_of(connection)})
 
 
 @deed
