@@ -16,9 +16,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin
+from unfold.decorators import action
+from unfold.enums import ActionVariant
 from unfold.paginator import InfinitePaginator
 
 from accounts.forms import Answer, ReasonForm
+from accounts.middleware import actor_of
 from config.base.problems import Conflict
 from config.base.secrets import Undecryptable
 
@@ -204,6 +207,28 @@ class Admin(ModelAdmin):
                 "back": back,
             },
         )
+
+
+def asking(
+    description: str,
+    question: Question,
+    verb: Callable[..., Any],
+    icon: str,
+    variant: ActionVariant = ActionVariant.DEFAULT,
+) -> Any:
+    """An action on selected rows and on a row's page: it asks, then calls
+    `verb(row, actor, **answer)` for each."""
+
+    @action(description=description, icon=icon, variant=variant)
+    def act(
+        self: Admin, request: HttpRequest, queryset: Any = None, object_id: str | None = None
+    ) -> HttpResponse | None:
+        def do(row: Any, **answer: Any) -> None:
+            verb(row, actor_of(request), **answer)
+
+        return self.ask(request, question, do, queryset, object_id)
+
+    return act
 
 
 class ReadOnly(Admin):

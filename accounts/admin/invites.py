@@ -4,17 +4,16 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
-from unfold.decorators import action, display
+from unfold.decorators import display
 from unfold.enums import ActionVariant
 
 from accounts import joining
 from accounts.admin.auditing import Audited
-from accounts.admin.base import Question, ReadOnly
+from accounts.admin.base import Question, ReadOnly, asking
 from accounts.admin.showing import DayFilter, OrganizationFilter, state, when
 from accounts.forms import NeededReasonForm
-from accounts.middleware import actor_of
 from accounts.models import Invite
 
 REVOKE = Question(
@@ -68,11 +67,4 @@ class InviteAdmin(ReadOnly, Audited):
     def offers(self, action: str, row: Any) -> bool:
         return row.revoked_at is None and not row.standing
 
-    @action(description="Revoke", icon="link_off", variant=ActionVariant.DANGER)
-    def revoke(
-        self, request: HttpRequest, queryset: Any = None, object_id: str | None = None
-    ) -> HttpResponse | None:
-        def do(invite: Invite, reason: str) -> None:
-            joining.revoke(invite, actor_of(request), reason)
-
-        return self.ask(request, REVOKE, do, queryset, object_id)
+    revoke = asking("Revoke", REVOKE, joining.revoke, "link_off", ActionVariant.DANGER)

@@ -15,7 +15,7 @@ from unfold.forms import AdminPasswordChangeForm
 
 from accounts import belonging, deactivating, joining, live, passwords
 from accounts.admin.auditing import Audited, Deletable
-from accounts.admin.base import Question
+from accounts.admin.base import Question, asking
 from accounts.admin.showing import OrganizationFilter, pill, when
 from accounts.forms import IssueTokenForm, NeededReasonForm, UserChangeForm, UserCreationForm
 from accounts.middleware import actor_of
@@ -186,23 +186,10 @@ class UserAdmin(WithMembers, BaseUserAdmin):
             action, row.is_active
         )
 
-    @action(description="Deactivate", icon="person_off", variant=ActionVariant.DANGER)
-    def deactivate(
-        self, request: HttpRequest, queryset: Any = None, object_id: str | None = None
-    ) -> HttpResponse | None:
-        def do(user: User, reason: str) -> None:
-            deactivating.deactivate(user, actor_of(request), reason)
-
-        return self.ask(request, DEACTIVATE, do, queryset, object_id)
-
-    @action(description="Reactivate", icon="person")
-    def reactivate(
-        self, request: HttpRequest, queryset: Any = None, object_id: str | None = None
-    ) -> HttpResponse | None:
-        def do(user: User, reason: str) -> None:
-            deactivating.reactivate(user, actor_of(request), reason)
-
-        return self.ask(request, REACTIVATE, do, queryset, object_id)
+    deactivate = asking(
+        "Deactivate", DEACTIVATE, deactivating.deactivate, "person_off", ActionVariant.DANGER
+    )
+    reactivate = asking("Reactivate", REACTIVATE, deactivating.reactivate, "person")
 
     @action(description="Issue token", icon="key")
     def issue_token(self, request: HttpRequest, object_id: str) -> HttpResponse | None:

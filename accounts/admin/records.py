@@ -4,18 +4,17 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils import timezone
 from unfold.contrib.filters.admin import DropdownFilter
-from unfold.decorators import action, display
+from unfold.decorators import display
 from unfold.enums import ActionVariant
 
 from accounts import tokens
 from accounts.admin.auditing import Audited
-from accounts.admin.base import Masses, Question, ReadOnly
+from accounts.admin.base import Masses, Question, ReadOnly, asking
 from accounts.admin.showing import SECONDS, DayFilter, OrganizationFilter, pill, when
 from accounts.forms import NeededReasonForm
-from accounts.middleware import actor_of
 from accounts.models import Activity, ApiToken, Chain, Organization
 
 REVOKE = Question(
@@ -67,14 +66,7 @@ class ApiTokenAdmin(ReadOnly, Audited):
     def offers(self, action: str, row: Any) -> bool:
         return row.revoked_at is None
 
-    @action(description="Revoke", icon="key_off", variant=ActionVariant.DANGER)
-    def revoke(
-        self, request: HttpRequest, queryset: Any = None, object_id: str | None = None
-    ) -> HttpResponse | None:
-        def do(token: ApiToken, reason: str) -> None:
-            tokens.revoke(token, actor_of(request), reason)
-
-        return self.ask(request, REVOKE, do, queryset, object_id)
+    revoke = asking("Revoke", REVOKE, tokens.revoke, "key_off", ActionVariant.DANGER)
 
 
 class ActorKindFilter(DropdownFilter):

@@ -4,14 +4,14 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
-from unfold.decorators import action, display
+from unfold.decorators import display
 from unfold.enums import ActionVariant
 
 from accounts import messages, webhooks
 from accounts.admin.auditing import Deletable
-from accounts.admin.base import Masses, Question, ReadOnly
+from accounts.admin.base import Masses, Question, ReadOnly, asking
 from accounts.admin.showing import SECONDS, DayFilter, OrganizationFilter, link_to, state, when
 from accounts.forms import NeededReasonForm
 from accounts.middleware import actor_of
@@ -95,23 +95,8 @@ class WebhookAdmin(ReadOnly, Deletable):
         active = row.state == Webhook.State.ACTIVE
         return {"pause": active, "resume": not active}.get(action, True)
 
-    @action(description="Pause", icon="pause_circle", variant=ActionVariant.WARNING)
-    def pause(
-        self, request: HttpRequest, queryset: Any = None, object_id: str | None = None
-    ) -> HttpResponse | None:
-        def do(webhook: Webhook, reason: str) -> None:
-            webhooks.pause(webhook, actor_of(request), reason)
-
-        return self.ask(request, PAUSE, do, queryset, object_id)
-
-    @action(description="Resume", icon="play_circle")
-    def resume(
-        self, request: HttpRequest, queryset: Any = None, object_id: str | None = None
-    ) -> HttpResponse | None:
-        def do(webhook: Webhook, reason: str) -> None:
-            webhooks.resume(webhook, actor_of(request), reason)
-
-        return self.ask(request, RESUME, do, queryset, object_id)
+    pause = asking("Pause", PAUSE, webhooks.pause, "pause_circle", ActionVariant.WARNING)
+    resume = asking("Resume", RESUME, webhooks.resume, "play_circle")
 
     def delete_row(self, request: HttpRequest, row: Any, reason: str) -> None:
         webhooks.delete(row, actor_of(request), reason)
@@ -167,11 +152,4 @@ class DeliveryAdmin(Masses):
     def offers(self, action: str, row: Any) -> bool:
         return row.state != Delivery.State.PENDING
 
-    @action(description="Replay", icon="replay")
-    def replay(
-        self, request: HttpRequest, queryset: Any = None, object_id: str | None = None
-    ) -> HttpResponse | None:
-        def do(delivery: Delivery, reason: str) -> None:
-            webhooks.replay(delivery, actor_of(request), reason)
-
-        return self.ask(request, REPLAY, do, queryset, object_id)
+    replay = asking("Replay", REPLAY, webhooks.replay, "replay")

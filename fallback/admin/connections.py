@@ -12,13 +12,14 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
 from accounts.admin.auditing import Deletable
-from accounts.admin.base import Question, ReadOnly
+from accounts.admin.base import Question, ReadOnly, asking
 from accounts.admin.showing import MOST_CHOICES, OrganizationFilter, by_id, link_to, state, when
 from accounts.forms import Answer, NeededReasonForm
 from accounts.middleware import actor_of
+from config.base.actor import Actor
 from fallback import connecting, pausing
 from fallback.forms import ConnectionForm, PauseForm
-from fallback.models import Connection, FallbackConfig, Pause
+from fallback.models import Connection, Pause
 
 TEST = Question(
     title="Test connections",
@@ -71,23 +72,8 @@ def paused(row: Model) -> Pause | None:
 class Pausable:
     """Actions for rows that can be paused."""
 
-    @action(description="Pause", icon="pause_circle", variant=ActionVariant.WARNING)
-    def pause(
-        self, request: HttpRequest, queryset: Any = None, object_id: str | None = None
-    ) -> HttpResponse | None:
-        def do(row: Any, reason: str, until: datetime | None) -> None:
-            pausing.pause(row, actor_of(request), reason, until)
-
-        return self.ask(request, PAUSE, do, queryset, object_id)  # type: ignore[attr-defined]
-
-    @action(description="Resume", icon="play_circle")
-    def resume(
-        self, request: HttpRequest, queryset: Any = None, object_id: str | None = None
-    ) -> HttpResponse | None:
-        def do(row: Any, reason: str) -> None:
-            pausing.resume(row, actor_of(request), reason)
-
-        return self.ask(request, RESUME, do, queryset, object_id)  # type: ignore[attr-defined]
+    pause = asking("Pause", PAUSE, pausing.pause, "pause_circle", ActionVariant.WARNING)
+    resume = asking("Resume", RESUME, pausing.resume, "play_circle")
 
     def offers(self, action: str, row: Any) -> bool:
         found = paused(row)
@@ -208,6 +194,10 @@ def told(pause: Pause | None) -> str:
     return state("config", "paused", f"Paused {end}")
 
 
+def end(pause: Pause, actor: Actor, reason: str) -> None:
+    pausing.resume(pause.config or pause.connection, actor, reason)
+
+
 @admin.register(Pause)
 class PauseAdmin(ReadOnly):
     list_display = (
@@ -249,15 +239,7 @@ class PauseAdmin(ReadOnly):
         ended = pause.until and pause.until <= timezone.now()
         return state("config", "disabled", "Ended") if ended else state("config", "paused")
 
-    @action(description="Resume", icon="play_circle")
-    def resume(
-        self, request: HttpRequest, queryset: Any = None, object_id: str | None = None
-    ) -> HttpResponse | None:
-        def do(pause: Pause, reason: str) -> None:
-            scope: Connection | FallbackConfig | None = pause.config or pause.connection
-            pausing.resume(scope, actor_of(request), reason)
-
-        return self.ask(request, RESUME, do, queryset, object_id)
+    resume = asking("Resume", RESUME, end, "play_circle")
 
     @action(description="Pause everything", icon="pause_circle", variant=ActionVariant.DANGER)
     def pause_everything(self, request: HttpRequest) -> HttpResponse | None:

@@ -11,10 +11,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
-from unfold.decorators import action, display
+from unfold.decorators import display
 from unfold.enums import ActionVariant
 
-from accounts.admin.base import Masses, Question, ReadOnly
+from accounts.admin.base import Masses, Question, ReadOnly, asking
 from accounts.admin.showing import (
     SECONDS,
     ByPersonFilter,
@@ -29,8 +29,8 @@ from accounts.admin.showing import (
     when,
 )
 from accounts.forms import NeededReasonForm
-from accounts.middleware import actor_of
 from config.base import live
+from config.base.actor import Actor
 from fallback import moving
 from fallback.admin.connections import ConnectionFilter
 from fallback.models import Move, MoveState, MoveStep, Relocation
@@ -59,6 +59,11 @@ CANCEL = Question(
     form=NeededReasonForm,
     danger=True,
 )
+
+
+def retry_now(move: Move, actor: Actor, reason: str) -> None:
+    moving.retry(move, actor, reason)
+    live.nudge(drive_tick)
 
 
 @admin.register(Move)
@@ -212,24 +217,8 @@ class MoveAdmin(Masses):
             return row.state in (MoveState.FAILED, MoveState.NEEDS_ATTENTION)
         return MoveState.CANCELLED in NEXT[row.state] and not row.past_the_point
 
-    @action(description="Retry", icon="refresh")
-    def retry(
-        self, request: HttpRequest, queryset: Any = None, object_id: str | None = None
-    ) -> HttpResponse | None:
-        def do(move: Move, reason: str) -> None:
-            moving.retry(move, actor_of(request), reason)
-            live.nudge(drive_tick)
-
-        return self.ask(request, RETRY, do, queryset, object_id)
-
-    @action(description="Cancel", icon="cancel", variant=ActionVariant.DANGER)
-    def cancel(
-        self, request: HttpRequest, queryset: Any = None, object_id: str | None = None
-    ) -> HttpResponse | None:
-        def do(move: Move, reason: str) -> None:
-            moving.cancel(move, actor_of(request), reason)
-
-        return self.ask(request, CANCEL, do, queryset, object_id)
+    retry = asking("Retry", RETRY, retry_now, "refresh")
+    cancel = asking("Cancel", CANCEL, moving.cancel, "cancel", ActionVariant.DANGER)
 
 
 @admin.register(MoveStep)
