@@ -138,7 +138,8 @@ class TestRows:
     def test_what_was_deleted_is_told_as_it_was(self, acme):
         note(acme, "config.deleted", change={"destinations": ["ws-1", "ws-2"], "mode": "auto"})
         text = text_of(acme.client("viewer").get("/activity/"))
-        assert "destinations ws-1, ws-2 mode auto" in text
+        # PostgreSQL keeps an object's names in an order of its own.
+        assert "destinations ws-1, ws-2" in text and "mode auto" in text
 
     def test_very_many_fields_are_counted(self, acme):
         note(acme, change={f"field_{letter}": [1, 2] for letter in "abcdefghijk"})
