@@ -8,12 +8,15 @@ from asgiref.sync import sync_to_async
 from channels import layers
 from django.conf import settings
 from django.db import connections
-from django.test import override_settings
+from django.test import Client, override_settings
 
 from accounts.models import Membership, Organization, User
 from config.base import live
+from fallback.models import Connection
 from tests import needs
-from tests.factories import MembershipFactory, OrganizationFactory, UserFactory
+from tests.administering import as_superuser
+from tests.calling import Caller
+from tests.factories import ConnectionFactory, MembershipFactory, OrganizationFactory, UserFactory
 
 # The real hasher is slow on purpose. Static files are plain outside production already.
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
@@ -36,6 +39,24 @@ def user(db: None) -> User:
 @pytest.fixture
 def owner(organization: Organization) -> Membership:
     return MembershipFactory.create(organization=organization, role="owner")
+
+
+@pytest.fixture
+def caller(owner: Membership) -> Caller:
+    """A program of the owner's."""
+    return Caller(owner.user)
+
+
+@pytest.fixture
+def remote(owner: Membership) -> Connection:
+    """A control plane that nobody asks."""
+    return ConnectionFactory.create(organization=owner.organization)
+
+
+@pytest.fixture
+def root(client: Client) -> Client:
+    """A superuser at the admin."""
+    return as_superuser(client)
 
 
 @pytest.fixture

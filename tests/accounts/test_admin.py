@@ -4,14 +4,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from accounts import activity, joining
 from accounts.models import Activity, ApiToken, Invite, Membership, Organization, User
 from config.base.actor import Actor
-from tests.administering import act, as_superuser, messages, url
+from tests.administering import act, messages, url
 from tests.factories import (
     PASSWORD,
     InviteFactory,
@@ -22,11 +21,6 @@ from tests.factories import (
 )
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def root(client: Client) -> Client:
-    return as_superuser(client)
 
 
 def active(user: User) -> bool:

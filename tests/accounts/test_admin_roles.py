@@ -3,18 +3,12 @@
 from typing import Any
 
 import pytest
-from django.test import Client
 
 from accounts.models import Activity, Membership, User
-from tests.administering import as_superuser, messages, url
+from tests.administering import messages, url
 from tests.factories import MembershipFactory, OrganizationFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def root(client: Client) -> Client:
-    return as_superuser(client)
 
 
 def form(user: User, *members: Membership) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """From sealed activities to receivers: fan-out, signing, retries, pausing; over real HTTP."""
 
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -14,28 +13,15 @@ from accounts import delivering, outcomes, posting, tasks, webhooks
 from accounts.models import Activity, Delivery, Webhook
 from tests.accounts.webhooking import (
     ADA,
-    Receiver,
     age,
     deliver,
     hurry,
     make,
-    receiving,
     seal,
 )
 from tests.factories import OrganizationFactory
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as found:
-        yield found
-
-
-@pytest.fixture
-def hook(organization, receiver) -> Webhook:
-    return make(organization, receiver.url)
 
 
 def left(delivery: Delivery) -> timedelta:

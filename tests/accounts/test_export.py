@@ -14,7 +14,7 @@ from django.urls import reverse
 from accounts import activity, exporting, sealing
 from accounts.models import Activity, Organization
 from config.base.actor import Actor
-from tests.calling import Caller, problem
+from tests.calling import problem
 from tests.factories import MembershipFactory, OrganizationFactory
 from tests.fallback.pages import Acme, person
 
@@ -43,11 +43,6 @@ def from_csv(response: Any) -> list[dict[str, str]]:
 
 def from_json(response: Any) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text_of(response).splitlines()]
-
-
-@pytest.fixture
-def caller(owner: Any) -> Caller:
-    return Caller(owner.user)
 
 
 class TestApi:

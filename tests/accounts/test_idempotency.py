@@ -28,16 +28,6 @@ KEY = {HEADER: "7c9f"}
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def remote(owner: Membership) -> Connection:
-    return ConnectionFactory.create(organization=owner.organization)
-
-
-@pytest.fixture
-def caller(owner: Membership) -> Caller:
-    return Caller(owner.user)
-
-
 def pausing(remote: Connection, reason: str = "why") -> dict[str, Any]:
     return {"connectionId": str(remote.pk), "reason": reason}
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection as database
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -15,8 +14,8 @@ from accounts import delivering, messages, webhooks
 from accounts.models import Activity, Delivery, Webhook
 from config.base.problems import Conflict
 from tests.accounts import at_once
-from tests.accounts.webhooking import ADA, Receiver, deliver, make, receiving, seal
-from tests.administering import act, as_superuser, url
+from tests.accounts.webhooking import ADA, deliver, make, receiving, seal
+from tests.administering import act, url
 from tests.administering import messages as messages_of
 from tests.calling import Caller, problem, results
 from tests.factories import MembershipFactory, OrganizationFactory
@@ -30,12 +29,6 @@ PLACE = "https://hooks.example.org/•••"  # what those see who may not read
 @pytest.fixture
 def admin(organization) -> Caller:
     return Caller(MembershipFactory.create(organization=organization, role="admin").user)
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as found:
-        yield found
 
 
 def sent(**more: Any) -> dict[str, Any]:
@@ -358,10 +351,6 @@ def test_verbs_check_what_the_admin_and_commands_give(organization):
 
 
 class TestAdmin:
-    @pytest.fixture
-    def root(self, client: Client) -> Client:
-        return as_superuser(client)
-
     def test_lists_and_pages_show_no_secret(self, root, organization):
         webhook = make(organization, URL)
         webhook, secret = webhooks.rotate(webhook, ADA)

@@ -20,29 +20,18 @@ from rest_framework.exceptions import ParseError, ValidationError
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-from accounts.models import Membership
 from config.base.logs import redact_event
 from config.base.parsing import DEEPEST, JSONParser
 from config.base.problems import flat, pascal
-from fallback.models import Connection, Move
+from fallback.models import Move
 from tests.calling import Caller, Stream, problem, results
-from tests.factories import ConnectionFactory, MembershipFactory
+from tests.factories import MembershipFactory
 from tests.fallback.factories import (
     MoveFactory,
 )
 
 pytestmark = pytest.mark.django_db
 LISTS = ["moves", "sweeps", "fallback-configs", "connections", "pauses", "activity"]
-
-
-@pytest.fixture
-def remote(owner: Membership) -> Connection:
-    return ConnectionFactory.create(organization=owner.organization)
-
-
-@pytest.fixture
-def caller(owner: Membership) -> Caller:
-    return Caller(owner.user)
 
 
 class TestProblems:

@@ -10,10 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts import activity
-from accounts.models import Membership
 from config.base.casing import camel, snake
 from config.base.parsing import JSONParser
-from fallback.models import Connection
 from tests.calling import NOBODYS, Caller, Stream, problem, results
 from tests.factories import ConnectionFactory, MembershipFactory
 from tests.fallback.factories import (
@@ -27,16 +25,6 @@ from tests.fallback.factories import (
 pytestmark = pytest.mark.django_db
 OTHERS = ["users/me", "external/clusters", "health", "schema", "docs"]
 LISTS = ["moves", "sweeps", "fallback-configs", "connections", "pauses", "activity"]
-
-
-@pytest.fixture
-def remote(owner: Membership) -> Connection:
-    return ConnectionFactory.create(organization=owner.organization)
-
-
-@pytest.fixture
-def caller(owner: Membership) -> Caller:
-    return Caller(owner.user)
 
 
 class TestAddresses:

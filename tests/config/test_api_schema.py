@@ -10,24 +10,10 @@ from django.core.management import call_command
 from django.test import Client
 from jsonschema import Draft202012Validator
 
-from accounts.models import Membership
 from config.base.api import Body, Shown, Strict
-from fallback.models import Connection
-from tests.calling import Caller
-from tests.factories import ConnectionFactory
 
 pytestmark = pytest.mark.django_db
 LISTS = ["moves", "sweeps", "fallback-configs", "connections", "pauses", "activity"]
-
-
-@pytest.fixture
-def remote(owner: Membership) -> Connection:
-    return ConnectionFactory.create(organization=owner.organization)
-
-
-@pytest.fixture
-def caller(owner: Membership) -> Caller:
-    return Caller(owner.user)
 
 
 class TestDescription:

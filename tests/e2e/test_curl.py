@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fallback.simulator.client import Simulator
-from tests.e2e.yard import PASSWORD, ROOT, Yard, until
+from tests.e2e.yard import PASSWORD, ROOT, Yard, opened, until
 from tests.needs import on_postgres
 
 Json = dict[str, Any]
@@ -67,9 +67,8 @@ class Shell:
 def yard() -> Iterator[Yard]:
     with Simulator.start(rollout_seconds=1) as simulator:
         simulator.seed(jobs=1, runsPerJob=1, destinations=1)
-        found = Yard(simulator)
-        yield found
-        found.end()
+        with opened(simulator) as found:
+            yield found
 
 
 @pytest.fixture(scope="module")

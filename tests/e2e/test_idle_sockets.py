@@ -3,24 +3,14 @@
 import asyncio
 import json
 import urllib.request
-from collections.abc import Iterator
 
 import aiohttp
 import pytest
 
-from fallback.simulator.client import Simulator
 from tests.e2e.yard import PASSWORD, Yard
 from tests.needs import on_postgres
 
 pytestmark = pytest.mark.skipif(on_postgres(), reason="the sockets run on SQLite: make test")
-
-
-@pytest.fixture
-def yard() -> Iterator[Yard]:
-    with Simulator.start() as simulator:
-        found = Yard(simulator)
-        yield found
-        found.end()
 
 
 def token(yard: Yard) -> str:

@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from fallback.simulator.client import Simulator
 from tests.e2e.crawling import Crawl
-from tests.e2e.yard import PASSWORD, TOO_WIDE, Reader, Yard, launch
+from tests.e2e.yard import PASSWORD, TOO_WIDE, Reader, Yard, opened
 from tests.needs import on_postgres
 
 pytestmark = [
@@ -22,20 +22,11 @@ LIVE_SECONDS = 2.0  # from a change in the database to the open page
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        found = launch(playwright)
-        yield found
-        found.close()
-
-
-@pytest.fixture(scope="module")
 def yard() -> Iterator[Yard]:
     with Simulator.start(rollout_seconds=3, latency_ms=150) as simulator:
         simulator.seed(jobs=1, runsPerJob=1, destinations=2)
-        found = Yard(simulator)
-        yield found
-        found.end()
+        with opened(simulator) as found:
+            yield found
 
 
 @pytest.fixture(scope="module")

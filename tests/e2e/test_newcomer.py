@@ -4,13 +4,11 @@ import json
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import expect
 
-from fallback.simulator.client import Simulator
-from tests.e2e.yard import PASSWORD, Reader, Yard, launch
+from tests.e2e.yard import PASSWORD, Reader
 from tests.needs import on_postgres
 
 pytestmark = [
@@ -18,22 +16,6 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("curl"), reason="no curl: apt-get install curl"),
     pytest.mark.skipif(on_postgres(), reason="the journey runs on SQLite: make test"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        found = launch(playwright)
-        yield found
-        found.close()
-
-
-@pytest.fixture(scope="module")
-def yard() -> Iterator[Yard]:
-    with Simulator.start() as simulator:
-        found = Yard(simulator)
-        yield found
-        found.end()
 
 
 def test_from_signing_up_to_a_first_call(browser, yard, tmp_path):

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -100,6 +100,15 @@ class Yard:
 
     def log(self) -> str:
         return (self.data_dir / "up.log").read_text()
+
+
+@contextlib.contextmanager
+def opened(simulator: Simulator) -> Iterator[Yard]:
+    found = Yard(simulator)
+    try:
+        yield found
+    finally:
+        found.end()
 
 
 def launch(playwright: Playwright) -> Browser:

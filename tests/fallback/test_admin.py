@@ -9,7 +9,6 @@ from cryptography.fernet import Fernet
 from django.contrib import admin
 from django.db import connection as database
 from django.db.models import Model
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
@@ -36,7 +35,7 @@ from fallback.models import (
     Relocation,
     Sweep,
 )
-from tests.administering import as_superuser, url
+from tests.administering import url
 from tests.factories import (
     InviteFactory,
     MembershipFactory,
@@ -114,11 +113,6 @@ def pages(row: Model) -> list[str]:
 
 def superuser_request() -> Any:
     return type("Request", (), {"user": User(is_superuser=True)})()
-
-
-@pytest.fixture
-def root(client: Client) -> Client:
-    return as_superuser(client)
 
 
 def test_every_registered_model_is_looked_at_here():

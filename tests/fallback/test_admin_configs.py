@@ -1,52 +1,24 @@
 """Configs in the admin: saved by the verb, whole or not at all, mistakes at their fields."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
-from django.test import Client
 
-from accounts.models import Activity, Organization, User
+from accounts.models import Activity, User
 from fallback.models import (
     Connection,
     Destination,
     FallbackConfig,
 )
-from fallback.simulator.client import Simulator
-from tests.administering import act, as_superuser, messages, url
+from tests.administering import act, messages, url
 from tests.fallback.factories import (
-    ConnectionFactory,
     FallbackConfigFactory,
     MoveFactory,
 )
 
 Json = dict[str, Any]
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with Simulator.start(rollout_seconds=0) as found:
-        yield found
-
-
-@pytest.fixture
-def seeded(simulator: Simulator) -> Json:
-    simulator.reset()
-    return simulator.seed(jobs=2, runsPerJob=2, destinations=2, healthyRuns=1)
-
-
-@pytest.fixture
-def connection(simulator: Simulator, organization: Organization) -> Connection:
-    return ConnectionFactory.create(
-        organization=organization, name="Remote", base_url=simulator.url, token=simulator.token
-    )
-
-
-@pytest.fixture
-def root(client: Client) -> Client:
-    return as_superuser(client)
 
 
 def config_form(remote: Connection, seeded: Json, /, *places: Json, **changes: Any) -> Json:

@@ -1,22 +1,18 @@
 """Connections and pauses in the admin, at a remote behind real HTTP."""
 
-from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
-from django.test import Client
 from django.utils import timezone
 
-from accounts.models import Activity, Organization
+from accounts.models import Activity
 from fallback.models import (
     Connection,
     Move,
     Pause,
 )
-from fallback.simulator.client import Simulator
-from tests.administering import act, as_superuser, messages, url
+from tests.administering import act, messages, url
 from tests.fallback.factories import (
     ConnectionFactory,
     FallbackConfigFactory,
@@ -24,32 +20,7 @@ from tests.fallback.factories import (
     PauseFactory,
 )
 
-Json = dict[str, Any]
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with Simulator.start(rollout_seconds=0) as found:
-        yield found
-
-
-@pytest.fixture
-def seeded(simulator: Simulator) -> Json:
-    simulator.reset()
-    return simulator.seed(jobs=2, runsPerJob=2, destinations=2, healthyRuns=1)
-
-
-@pytest.fixture
-def connection(simulator: Simulator, organization: Organization) -> Connection:
-    return ConnectionFactory.create(
-        organization=organization, name="Remote", base_url=simulator.url, token=simulator.token
-    )
-
-
-@pytest.fixture
-def root(client: Client) -> Client:
-    return as_superuser(client)
 
 
 class TestConnections:

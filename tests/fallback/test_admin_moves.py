@@ -1,16 +1,12 @@
 """Moves and sweeps in the admin: the same verbs as everywhere, nobody's secrets."""
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 from celery import current_app
 from cryptography.fernet import Fernet
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.test import Client
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
-from accounts.models import Activity, Organization
+from accounts.models import Activity
 from fallback.models import (
     Connection,
     Move,
@@ -18,8 +14,7 @@ from fallback.models import (
     Relocation,
     Sweep,
 )
-from fallback.simulator.client import Simulator
-from tests.administering import act, as_superuser, messages, url
+from tests.administering import act, messages, url
 from tests.fallback.factories import (
     ConnectionFactory,
     FallbackConfigFactory,
@@ -28,32 +23,7 @@ from tests.fallback.factories import (
     RelocationFactory,
 )
 
-Json = dict[str, Any]
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with Simulator.start(rollout_seconds=0) as found:
-        yield found
-
-
-@pytest.fixture
-def seeded(simulator: Simulator) -> Json:
-    simulator.reset()
-    return simulator.seed(jobs=2, runsPerJob=2, destinations=2, healthyRuns=1)
-
-
-@pytest.fixture
-def connection(simulator: Simulator, organization: Organization) -> Connection:
-    return ConnectionFactory.create(
-        organization=organization, name="Remote", base_url=simulator.url, token=simulator.token
-    )
-
-
-@pytest.fixture
-def root(client: Client) -> Client:
-    return as_superuser(client)
 
 
 class TestMoves:

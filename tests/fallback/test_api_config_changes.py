@@ -1,6 +1,5 @@
 """/fallback-configs: changing, repairing, listing."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,26 +9,12 @@ from accounts.models import Activity, Membership
 from fallback import configuring
 from fallback.models import Connection, FallbackConfig, Pause
 from fallback.simulator.client import Simulator
-from tests.calling import Caller, problem, results
+from tests.calling import problem, results
 from tests.factories import ConnectionFactory
+from tests.fallback.config_bodies import plain
 from tests.fallback.factories import FallbackConfigFactory, MoveFactory, PauseFactory
-from tests.fallback.simulating import serving
 
 pytestmark = pytest.mark.django_db
-Json = dict[str, Any]
-NOBODY = "http://127.0.0.1:9"
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with serving() as found:
-        yield found
-
-
-@pytest.fixture
-def seeded(simulator: Simulator) -> Json:
-    simulator.reset()
-    return simulator.seed(jobs=2, runsPerJob=1, destinations=2)
 
 
 @pytest.fixture
@@ -37,38 +22,6 @@ def remote(owner: Membership, simulator: Simulator) -> Connection:
     return ConnectionFactory.create(
         organization=owner.organization, base_url=simulator.url, token=simulator.token
     )
-
-
-@pytest.fixture
-def away(owner: Membership) -> Connection:
-    """A control plane that does not answer."""
-    return ConnectionFactory.create(organization=owner.organization, base_url=f"{NOBODY}/api/svc")
-
-
-@pytest.fixture
-def caller(owner: Membership) -> Caller:
-    return Caller(owner.user)
-
-
-def place(found: Json) -> Json:
-    return {"clusterId": found["clusterId"], "workspaceId": found["workspaceId"]}
-
-
-def body_of(seeded: Json, **more: Any) -> Json:
-    return {
-        "source": place(seeded["source"]),
-        "destination": place(seeded["destinations"][0]),
-        **more,
-    }
-
-
-def plain(source: str = "a", destination: str = "b", **more: Any) -> Json:
-    """For a control plane that is not asked."""
-    return {
-        "source": {"clusterId": "one", "workspaceId": source},
-        "destination": {"clusterId": "two", "workspaceId": destination},
-        **more,
-    }
 
 
 class TestChange:

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from accounts.models import Activity, Membership
+from accounts.models import Activity
 from fallback.external import caller_of
 from fallback.models import Connection, ConnectionState, FallbackConfig, Move
 from fallback.simulator.client import Simulator
 from fallback.truefoundry import TrueFoundry
-from tests.calling import NOBODYS, Caller, problem, results
+from tests.calling import NOBODYS, problem, results
 from tests.factories import ConnectionFactory
 from tests.fallback.factories import (
     FallbackConfigFactory,
@@ -22,16 +22,6 @@ from tests.fallback.simulating import serving
 
 pytestmark = pytest.mark.django_db
 SECRET = "hunter2hunter2"
-
-
-@pytest.fixture
-def remote(owner: Membership) -> Connection:
-    return ConnectionFactory.create(organization=owner.organization)
-
-
-@pytest.fixture
-def caller(owner: Membership) -> Caller:
-    return Caller(owner.user)
 
 
 class TestConnections:

@@ -11,7 +11,7 @@ from accounts.models import Membership
 from fallback import external
 from fallback.models import Connection
 from fallback.simulator.client import Simulator
-from tests.calling import Caller, problem
+from tests.calling import problem
 from tests.factories import ConnectionFactory, MembershipFactory
 from tests.fallback.simulating import serving
 
@@ -38,11 +38,6 @@ def remote(owner: Membership, simulator: Simulator, seeded: Json) -> Connection:
     return ConnectionFactory.create(
         organization=owner.organization, base_url=simulator.url, token=simulator.token
     )
-
-
-@pytest.fixture
-def caller(owner: Membership) -> Caller:
-    return Caller(owner.user)
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import pytest
 from django.db import connection as database
 from django.utils import timezone
 
-from accounts.models import Activity, Membership
+from accounts.models import Activity
 from config.base import live
 from fallback import sweep, tasks
-from fallback.models import Connection, FallbackConfig, Move, MoveState, Sweep
+from fallback.models import FallbackConfig, Move, MoveState, Sweep
 from fallback.models.move import CLOSED, OPEN
 from fallback.simulator.client import Simulator
 from tests.calling import Caller, problem, results
@@ -28,16 +28,6 @@ from tests.fallback.simulating import serving
 pytestmark = pytest.mark.django_db
 SECRET = "hunter2hunter2"
 PAST_TRIGGER = {"Triggering", "Verifying", "Terminating", "NeedsAttention"}
-
-
-@pytest.fixture
-def remote(owner: Membership) -> Connection:
-    return ConnectionFactory.create(organization=owner.organization)
-
-
-@pytest.fixture
-def caller(owner: Membership) -> Caller:
-    return Caller(owner.user)
 
 
 class TestMoves:
