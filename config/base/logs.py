@@ -1,5 +1,6 @@
 """Structured logs: one format for Django, Celery and our own code, with secrets kept out."""
 
+import logging
 import logging.config
 from typing import Any
 
@@ -14,6 +15,13 @@ def redact_event(_logger: Any, _method: str, event: Any) -> Any:
     if isinstance(found.get("event"), str):  # a sentence, which may name an address
         found["event"] = without_codes(found["event"])
     return found
+
+
+def without_trace(record: logging.LogRecord) -> bool:
+    """A filter. To Django a refusal is an exception, too, and it would log where it was raised."""
+    if record.levelno < logging.ERROR:
+        record.exc_info = None
+    return True
 
 
 def configure(level: str, form: str) -> None:
@@ -48,6 +56,7 @@ def configure(level: str, form: str) -> None:
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "ours"}},
             "root": {"handlers": ["stderr"], "level": level},
             "loggers": {
+                "django.request": {"filters": [without_trace]},
                 "django.server": {"level": "WARNING"},
                 "daphne.http_protocol": {"level": "WARNING"},
                 "urllib3": {"level": "ERROR"},

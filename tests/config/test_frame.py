@@ -69,6 +69,19 @@ class TestHeaders:
 
 
 class TestErrors:
+    def test_only_what_broke_leaves_a_trace_in_the_log(self, client, monkeypatch, caplog):
+        client.raise_request_exception = False
+        monkeypatch.setattr("fallback.outlook.last_sweeps", lambda _: 1 // 0)
+        for path, status, traced in (
+            ("/configs/new/", 403, False),
+            ("/nope/", 404, False),
+            ("/", 500, True),
+        ):
+            caplog.clear()
+            assert client.get(path).status_code == status
+            (told,) = (row for row in caplog.records if row.name == "django.request")
+            assert bool(told.exc_info) is traced, path
+
     def test_not_found_and_not_allowed_are_pages_of_ours(self, client):
         for path, status, words in (
             ("/nope/", 404, "There is nothing at this address"),
