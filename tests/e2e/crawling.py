@@ -1,50 +1,40 @@
 """Following links: one page of each route, and what is wrong with it."""
 
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
-from django.urls import Resolver404, resolve
-
+from tests.addresses import is_page, route_of
 from tests.e2e.yard import Reader
 
 LINKS = "[...document.querySelectorAll('a[href]')].map(link => link.href)"
-NOT_OURS = ("/admin/", "/api/", "/static/", "/activity/export/")  # looked at elsewhere
-
-
-def is_page(path: str) -> bool:
-    return not path.startswith(NOT_OURS)
-
-
-def route_of(path: str) -> str:
-    """Its pattern among the URLs; the path itself where there is none."""
-    try:
-        return str(resolve(urlsplit(path).path).route)
-    except Resolver404:
-        return path
+PARTS = "[...document.querySelectorAll('[hx-get]')].map(part => part.getAttribute('hx-get'))"
 
 
 class Crawl:
-    """Opens what it is given and whatever that leads to, each route once."""
+    """Opens pages; `routes` are theirs, and those of the parts that they fetch."""
 
     def __init__(self, reader: Reader, follow: Callable[[str], bool] = is_page) -> None:
         self.reader, self.follow = reader, follow
         self.routes: set[str] = set()
         self.wrong: list[str] = []
-        self._ahead: dict[str, str] = {}  # a path for each route that was not opened yet
+        self._met: set[str] = set()  # routes that need not be followed any more
+        self._ahead: list[str] = []
 
     def begin_at(self, *paths: str) -> "Crawl":
-        for path in paths:
-            self._open(path)
+        """Opens these and whatever they lead to, each route once."""
+        self._met |= set(map(route_of, paths))
+        self._ahead += paths
         while self._ahead:
-            self._open(self._ahead.pop(next(iter(self._ahead))))
+            self._open(self._ahead.pop(0))
         return self
 
     def _open(self, path: str) -> None:
         page, here = self.reader.page, self.reader.yard.url
         page.goto(path)
-        self.routes.add(route_of(path))
+        shown = [page.url.removeprefix(here), *page.evaluate(PARTS)]
+        self.routes |= set(map(route_of, shown))
         self.wrong += self.reader.wrong_here()
         for link in page.evaluate(LINKS):
             path = link.removeprefix(here)
-            if path.startswith("/") and self.follow(path) and route_of(path) not in self.routes:
-                self._ahead.setdefault(route_of(path), path)
+            if self.follow(path) and route_of(path) not in self._met:
+                self._met.add(route_of(path))
+                self._ahead.append(path)

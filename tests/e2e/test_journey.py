@@ -233,7 +233,7 @@ class TestLooks:
     def test_axe_finds_nothing_and_nothing_overflows(self, browser, yard, ada, width, theme):
         reader = Reader(browser, yard, width, theme)
         reader.sign_in()
-        crawl = Crawl(reader).begin_at("/", "/moves/?search=nothing", "/nope/")
+        crawl = Crawl(reader).begin_at("/", "/moves/", "/moves/?search=nothing", "/nope/")
         assert crawl.wrong == []
         assert len(crawl.routes) > 25
         # The browser itself says that /nope/ is not there.

@@ -121,7 +121,7 @@ class Reader:
     def __init__(
         self, browser: Browser, yard: Yard, width: int = 1440, theme: str = "light", **more: Any
     ) -> None:
-        self.yard = yard
+        self.yard, self.look = yard, f"{width} {theme}"
         self.complaints: list[str] = []
         self.axe = Axe()
         self.context: BrowserContext = browser.new_context(
