@@ -13,13 +13,12 @@ import requests
 from django.contrib import admin
 from django.test import RequestFactory
 from django.urls import reverse
-from playwright.sync_api import Browser, Locator, sync_playwright
+from playwright.sync_api import Browser, Locator
 
 from config.base.problems import server_error
-from fallback.simulator.client import Simulator
 from tests.addresses import left_over
 from tests.e2e.crawling import Crawl
-from tests.e2e.yard import PASSWORD, Reader, Yard, launch, until
+from tests.e2e.yard import PASSWORD, Reader, Yard, until
 from tests.needs import on_postgres
 
 pytestmark = [
@@ -57,22 +56,6 @@ class Places:
     letter: str  # where a forgotten password is set anew
     invite: str
     revoked: str  # an invite, too
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        found = launch(playwright)
-        yield found
-        found.close()
-
-
-@pytest.fixture(scope="module")
-def yard() -> Iterator[Yard]:
-    with Simulator.start() as simulator:
-        found = Yard(simulator)
-        yield found
-        found.end()
 
 
 @pytest.fixture(scope="module")
