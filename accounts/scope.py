@@ -3,11 +3,13 @@
 `?organization=SLUG` chooses, the session remembers, an empty value goes back to all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
@@ -141,6 +143,17 @@ def needed_reason_of(request: PageRequest) -> str:
     if reason := reason_of(request):
         return reason
     raise Conflict("Give a reason: others will read it.", "ReasonMissing")
+
+
+@contextmanager
+def telling_outcome(request: PageRequest, success: str) -> Iterator[None]:
+    """Afterwards the next page says `success`, or which state of things did not allow it."""
+    try:
+        yield
+    except Conflict as conflict:
+        messages.error(request, str(conflict))
+    else:
+        messages.success(request, success)
 
 
 View = Callable[..., HttpResponse]

@@ -18,6 +18,7 @@ from unfold.widgets import (
 from accounts.forms import Answer
 from accounts.models import Organization
 from fallback import match, naming
+from fallback.configuring import FIELDS
 from fallback.models import Connection, Destination, FallbackConfig, Mode, PurgeMode
 from fallback.models.config import NOT_YET
 
@@ -103,19 +104,7 @@ class ConfigForm(forms.ModelForm):
 
     class Meta:
         model = FallbackConfig
-        fields = (
-            "connection",
-            "source_cluster_id",
-            "source_workspace_id",
-            "source_job_id",
-            "stuck_threshold_minutes",
-            "statuses",
-            "mode",
-            "purge_mode",
-            "enabled",
-            "max_hops",
-            "cooldown_minutes",
-        )
+        fields = ("connection", *FIELDS)
 
     def _update_errors(self, errors: ValidationError) -> None:
         """What is wrong with the whole is wrong with its source, as `save_config` has it."""

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import agents, belonging, passwords, renaming, sessions
 from accounts.models import Activity, Membership, User
-from accounts.scope import PageRequest, deed, page, reason_of, signed_in
+from accounts.scope import PageRequest, deed, page, reason_of, signed_in, telling_outcome
 from accounts.signing import too_many
 from accounts.throttling import TooMany
 from config.base.forms import PageForm
@@ -147,12 +147,8 @@ def list_sessions(request: PageRequest) -> HttpResponse:
 @deed
 def end_session(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     found = get_object_or_404(sessions.of(me(request)), id=pk)
-    try:
+    with telling_outcome(request, f"Ended the session of {agents.told(found.agent)}."):
         sessions.end(found, request.actor)
-    except Conflict as conflict:
-        messages.error(request, str(conflict))
-    else:
-        messages.success(request, f"Ended the session of {agents.told(found.agent)}.")
     return redirect("sessions")
 
 

@@ -12,9 +12,16 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import joining
 from accounts.models import Invite
-from accounts.scope import PageRequest, Refused, deed, must, needed_reason_of, signed_in
+from accounts.scope import (
+    PageRequest,
+    Refused,
+    deed,
+    must,
+    needed_reason_of,
+    signed_in,
+    telling_outcome,
+)
 from accounts.views.organizations import one_of
-from config.base.problems import Conflict
 
 SPANS = {"1": "1 day", "7": "7 days", "30": "30 days", "": "No end"}
 
@@ -44,12 +51,8 @@ def create(request: PageRequest, key: str) -> HttpResponse:
 def rotate(request: PageRequest, key: str) -> HttpResponse:
     found = one_of(request, key)
     must(request.actor, "invite.write", found.pk, found)
-    try:
+    with telling_outcome(request, "There is a new join code. The one before works no more."):
         joining.rotate(found, request.actor, needed_reason_of(request))
-    except Conflict as error:
-        messages.error(request, str(error))
-    else:
-        messages.success(request, "There is a new join code. The one before works no more.")
     return redirect("organization", key=found.pk)
 
 
@@ -66,10 +69,6 @@ def revoke(request: PageRequest, pk: UUID) -> HttpResponse:
     if request.method == "GET":
         context = {"invite": found, "organization": home, "state": joining.state_of(found)}
         return render(request, "accounts/invite_revoke.html", context)
-    try:
+    with telling_outcome(request, f"Revoked the {found.role} invite."):
         joining.revoke(found, request.actor, needed_reason_of(request))
-    except Conflict as error:
-        messages.error(request, str(error))
-    else:
-        messages.success(request, f"Revoked the {found.role} invite.")
     return redirect("organization", key=home.pk)

@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 
 from django import forms
-from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.http import HttpResponse
@@ -17,10 +16,9 @@ from django.views.decorators.http import require_http_methods
 from accounts import tokens
 from accounts.listing import page_of
 from accounts.models import NAME, ApiToken, Organization
-from accounts.scope import PageRequest, deed, page, reason_of, signed_in
+from accounts.scope import PageRequest, deed, page, reason_of, signed_in, telling_outcome
 from accounts.views.account import me
 from config.base.forms import PageForm
-from config.base.problems import Conflict
 
 STATES = {"": "All states", "usable": "Usable", "expired": "Expired", "revoked": "Revoked"}
 ENDS = {"7": "7 days", "30": "30 days", "90": "90 days", "365": "1 year", "": "Never"}
@@ -138,10 +136,7 @@ def one_token(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 @deed
 def revoke_token(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     token = get_object_or_404(tokens.of(request.actor).select_related("user"), pk=pk)
-    try:
+    told = f"Revoked {token.name}. What used it is refused from now on."
+    with telling_outcome(request, told):
         tokens.revoke(token, request.actor, reason_of(request))
-    except Conflict as conflict:
-        messages.error(request, str(conflict))
-    else:
-        messages.success(request, f"Revoked {token.name}. What used it is refused from now on.")
     return redirect("tokens")

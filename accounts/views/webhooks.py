@@ -24,6 +24,7 @@ from accounts.scope import (
     page,
     reason_of,
     signed_in,
+    telling_outcome,
     where_may,
 )
 from accounts.tasks import deliver_tick
@@ -195,23 +196,17 @@ def edit(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 @deed
 def pause(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     found = one_of(request, pk)
-    try:
+    with telling_outcome(request, f"Paused {found}. What happens waits for 24 h at most."):
         webhooks.pause(found, request.actor, reason_of(request))
-        messages.success(request, f"Paused {found}. What happens waits for 24 h at most.")
-    except Conflict as conflict:
-        messages.error(request, str(conflict))
     return redirect("webhook", pk=pk)
 
 
 @deed
 def resume(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     found = one_of(request, pk)
-    try:
+    with telling_outcome(request, f"Resumed {found}. What waits goes out now."):
         webhooks.resume(found, request.actor, reason_of(request))
         live.nudge(deliver_tick)
-        messages.success(request, f"Resumed {found}. What waits goes out now.")
-    except Conflict as conflict:
-        messages.error(request, str(conflict))
     return redirect("webhook", pk=pk)
 
 

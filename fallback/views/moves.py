@@ -3,15 +3,21 @@
 import uuid
 from typing import Any
 
-from django.contrib import messages
 from django.db.models import Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 
 from accounts import roles
 from accounts.listing import page_of
-from accounts.scope import PageRequest, deed, must, needed_reason_of, page, reason_of
-from config.base.problems import Conflict
+from accounts.scope import (
+    PageRequest,
+    deed,
+    must,
+    needed_reason_of,
+    page,
+    reason_of,
+    telling_outcome,
+)
 from fallback import moving, outlook, telling
 from fallback.models import Connection, FallbackConfig, Move, MoveState
 from fallback.models.move import CLOSED, DRIVEN, SEARCHED
@@ -155,22 +161,15 @@ def _told(request: PageRequest, pk: uuid.UUID) -> dict[str, Any]:
 def retry(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     found = _one(request, pk)
     must(request.actor, "move.retry", found.organization_id, found)
-    return _done(request, found, moving.retry, reason_of, "It is taken up again where it broke.")
+    with telling_outcome(request, "It is taken up again where it broke."):
+        moving.retry(found, request.actor, reason_of(request))
+    return redirect("move", pk=pk)
 
 
 @deed
 def cancel(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     found = _one(request, pk)
     must(request.actor, "move.cancel", found.organization_id, found)
-    told = "The move is cancelled; its run stays where it is."
-    return _done(request, found, moving.cancel, needed_reason_of, told)
-
-
-def _done(request: PageRequest, found: Move, verb: Any, why: Any, told: str) -> HttpResponse:
-    try:
-        verb(found, request.actor, why(request))
-    except Conflict as conflict:
-        messages.error(request, str(conflict))
-    else:
-        messages.success(request, told)
-    return redirect("move", pk=found.pk)
+    with telling_outcome(request, "The move is cancelled; its run stays where it is."):
+        moving.cancel(found, request.actor, needed_reason_of(request))
+    return redirect("move", pk=pk)

@@ -11,7 +11,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 
 from accounts import roles
-from accounts.scope import PageRequest, Refused, deed, must, reason_of
+from accounts.scope import PageRequest, Refused, deed, must, reason_of, telling_outcome
 from accounts.views.signing import way_back
 from config.base.actor import Actor
 from config.base.problems import Conflict
@@ -99,10 +99,6 @@ def pause(request: PageRequest) -> HttpResponse:
 @deed
 def resume(request: PageRequest) -> HttpResponse:
     scope = _scope(request)
-    try:
+    with telling_outcome(request, f"Resumed {scope or 'everything'}."):
         pausing.resume(scope, request.actor, reason_of(request))
-    except Conflict as conflict:
-        messages.error(request, str(conflict))
-    else:
-        messages.success(request, f"Resumed {scope or 'everything'}.")
     return redirect(way_back(request))
