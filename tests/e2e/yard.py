@@ -28,8 +28,8 @@ ARGUMENTS = [
     *("--disable-component-update", "--disable-sync"),
 ]
 WIDTHS = {1440: 900, 390: 844}
-# Sideways scrolling of the page, and what a panel cuts off.
-TOO_WIDE = """[...document.querySelectorAll("html, .panel")]
+# Sideways scrolling of the page, what a panel cuts off, and a secret that is not seen whole.
+TOO_WIDE = """[...document.querySelectorAll("html, .panel, :has(> #secret)")]
   .map(element => element.scrollWidth - element.clientWidth).filter(excess => excess > 0)"""
 
 
