@@ -198,7 +198,7 @@ def test_runs_are_moved_once_whatever_is_killed_and_a_second_start_goes_on(demo:
         assert re.search(rf"{name}@example\.org +{re.escape(password)} ", out)
     demo.start()
     assert demo.notes() == first
-    until(lambda: demo.moved() >= moved + 3, 30, "it goes on from the same data")
+    until(lambda: demo.moved() >= moved + 3, 60, "it goes on from the same data")
     demo.wait_until_up()
     assert exactly_once(settled(demo.simulator)), demo.out
     assert "Traceback" not in demo.out
