@@ -31,11 +31,6 @@ class SignInForm(Guarded, AuthenticationForm):
         "inactive": "This account is inactive.",
     }
 
-    def __init__(self, request: Any = None, *args: Any, **kwargs: Any) -> None:
-        super().__init__(request, *args, **kwargs)
-        self.fields["username"].label = "Email or user name"
-        self.fields["username"].widget.attrs["maxlength"] = 254
-
     def confirm_login_allowed(self, user: Any) -> None:
         if not (user.is_active and user.is_superuser):
             raise self.get_invalid_login_error()

@@ -4,8 +4,9 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+from django import forms
 from django.contrib.auth import authenticate
-from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.forms import AuthenticationForm, UsernameField
 from django.contrib.auth.signals import user_logged_out
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
@@ -40,6 +41,14 @@ def check(name: str, password: str, request: HttpRequest) -> User | None:
 
 class Guarded(Worded, AuthenticationForm):
     """A form that signs in. One attempt too many is answered with 429, by the middleware."""
+
+    username = UsernameField(
+        label="Email or user name", widget=forms.TextInput({"autofocus": True})
+    )
+
+    def __init__(self, request: Any = None, *args: Any, **kwargs: Any) -> None:
+        super().__init__(request, *args, **kwargs)
+        self.fields["username"].widget.attrs["maxlength"] = 254  # an email is longer than a name
 
     def clean(self) -> Any:
         name, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")

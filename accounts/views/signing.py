@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import views as auth_views
@@ -12,6 +13,7 @@ from django.shortcuts import redirect
 from django.urls import reverse_lazy
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
+from django.views.generic.base import ContextMixin
 
 from accounts import mailing, passwords
 from accounts.middleware import address_of, request_id_of
@@ -32,12 +34,18 @@ class SignInForm(Guarded):
         "inactive": "This account is inactive.",
     }
 
-    def __init__(self, request: Any = None, *args: Any, **kwargs: Any) -> None:
-        super().__init__(request, *args, **kwargs)
-        self.fields["username"].widget.attrs["maxlength"] = 254  # an email is longer than a name
+
+class Described(ContextMixin):
+    """Says at each field what is wrong with it."""
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context = super().get_context_data(**kwargs)
+        if form := context.get("form"):  # a link that does not work has none
+            form.describe()
+        return context
 
 
-class SignIn(auth_views.LoginView):
+class SignIn(Described, auth_views.LoginView):
     authentication_form = SignInForm
     template_name = "accounts/sign_in.html"
     redirect_authenticated_user = True
@@ -59,12 +67,16 @@ class SignOut(auth_views.LogoutView):
 
 
 class ForgottenForm(Worded, PasswordResetForm):
+    email = forms.EmailField(
+        max_length=254, widget=forms.EmailInput({"autocomplete": "email", "autofocus": True})
+    )
+
     def send_mail(self, *args: Any, **options: Any) -> None:
         mail = super().send_mail
         mailing.send(lambda: mail(*args, **options))
 
 
-class Forgotten(auth_views.PasswordResetView):
+class Forgotten(Described, auth_views.PasswordResetView):
     """Asks for the email, and answers everybody alike."""
 
     form_class = ForgottenForm
@@ -91,7 +103,7 @@ class NewForm(NewPasswordForm):
         super().__init__(*args, **kwargs)
 
 
-class NewPassword(auth_views.PasswordResetConfirmView):
+class NewPassword(Described, auth_views.PasswordResetConfirmView):
     """Where the link of the mail leads. Django moves its secret from the address to the session."""
 
     form_class: Any = NewForm
@@ -115,10 +127,6 @@ class NewPassword(auth_views.PasswordResetConfirmView):
         self.request.session.pop(auth_views.INTERNAL_RESET_SESSION_TOKEN, None)
         messages.success(self.request, "The new password is set. Sign in with it.")
         return redirect("sign-in")
-
-    def form_invalid(self, form: Any) -> HttpResponse:
-        form.describe()
-        return super().form_invalid(form)
 
 
 @require_POST

@@ -25,8 +25,6 @@ class Worded(forms.BaseForm):
                 field.error_messages["required"] = f"Enter the {label}."
             field.error_messages |= WORDS
 
-
-class PageForm(Worded, forms.Form):
     def describe(self) -> None:
         """Tie each field to its help and its errors; once errors are known."""
         for name, field in self.fields.items():
@@ -37,6 +35,8 @@ class PageForm(Worded, forms.Form):
             if described:
                 field.widget.attrs["aria-describedby"] = " ".join(described)
 
+
+class PageForm(Worded, forms.Form):
     def blame(self, error: ValidationError, **instead: str) -> None:
         """Show a verb's error at the fields that it names; `instead`: at which other field."""
         for name, texts in error.message_dict.items():

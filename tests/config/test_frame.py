@@ -143,6 +143,24 @@ class TestSigningIn:
         shown = Client().post("/sign-in/", sent).content.decode()
         assert "Email, user name or password is wrong." in shown
 
+    @pytest.mark.parametrize(
+        ("path", "told"),
+        [
+            (
+                "/sign-in/",
+                {"username": "Enter the email or user name.", "password": "Enter the password."},
+            ),
+            ("/password/forgotten/", {"email": "Enter the email."}),
+        ],
+    )
+    def test_what_is_missing_is_said_at_its_field(self, db, path, told):
+        html = Client().post(path, {}).content.decode()
+        for name, sentence in told.items():
+            (field,) = re.findall(rf'<input[^>]* name="{name}"[^>]*>', html)
+            assert 'aria-invalid="true"' in field
+            assert f'aria-describedby="id_{name}_error"' in field
+            assert f'id="id_{name}_error"' in html and sentence in html
+
     def test_a_deactivated_person_stays_out(self, user):
         user.is_active = False
         user.save(update_fields=["is_active"])
