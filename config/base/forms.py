@@ -26,14 +26,18 @@ class Worded(forms.BaseForm):
             field.error_messages |= WORDS
 
     def describe(self) -> None:
-        """Tie each field to its help and its errors; once errors are known."""
+        """Tie each field to its help and its errors, and begin at the first that is wrong; once
+        errors are known."""
+        wrong = [name for name in self.fields if self.is_bound and name in self.errors]
         for name, field in self.fields.items():
             described = [f"id_{name}_helptext"] if field.help_text else []
-            if self.is_bound and name in self.errors:
+            if name in wrong:
                 field.widget.attrs["aria-invalid"] = "true"
                 described.append(f"id_{name}_error")
             if described:
                 field.widget.attrs["aria-describedby"] = " ".join(described)
+            if wrong:
+                field.widget.attrs["autofocus"] = name == wrong[0]
 
 
 class PageForm(Worded, forms.Form):

@@ -160,6 +160,7 @@ class TestSigningIn:
             assert 'aria-invalid="true"' in field
             assert f'aria-describedby="id_{name}_error"' in field
             assert f'id="id_{name}_error"' in html and sentence in html
+            assert (" autofocus" in field) is (name == next(iter(told)))
 
     def test_a_deactivated_person_stays_out(self, user):
         user.is_active = False
