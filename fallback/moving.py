@@ -92,7 +92,7 @@ class _Drive:
         self.by_person, self.organization_id = by_person, organization_id
         self.wait, self.on_progress = wait, on_progress
         self.remotes = Remotes()
-        self.relocations: dict[UUID, Relocation] = {}
+        self.relocations: dict[UUID | None, Relocation] = {}
         self.leases: list[UUID] = []
         self.result = Driven()
 
@@ -139,10 +139,10 @@ class _Drive:
         moves = list(Move.objects.filter(lease=token))
         self._load_relocations(moves)
         for move in moves:
-            assert move.relocation_id  # by constraint: the move is open
-            relocation = self.relocations[move.relocation_id]
-            traveller = Traveller(move, relocation, self.remotes, token)
-            driver.begin(go(traveller), must_end, partial(_fault, move))
+            # Else it was cancelled just now and its connection deleted: nothing is left to do.
+            if relocation := self.relocations.get(move.relocation_id):
+                traveller = Traveller(move, relocation, self.remotes, token)
+                driver.begin(go(traveller), must_end, partial(_fault, move))
         self.result.taken += len(moves)
         return len(moves)
 
@@ -158,10 +158,13 @@ class _Drive:
                 self.relocations[row.pk] = row
             else:
                 here.refresh_from_db()
-        ours = [self.relocations[move.relocation_id] for move in moves if move.relocation_id]
+        ours = [found for move in moves if (found := self.relocations.get(move.relocation_id))]
         connections = Connection.objects.in_bulk({found.connection_id for found in ours})
         for found in ours:
-            found.connection = connections[found.connection_id]
+            if found.connection_id in connections:
+                found.connection = connections[found.connection_id]
+            else:
+                self.relocations.pop(found.pk, None)
 
     def _give_back(self) -> None:
         """What was claimed and not finished is due at once, for whoever comes next."""

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.core import mail
@@ -172,6 +173,30 @@ def test_a_rollout_that_ends_while_its_moves_are_taken_up() -> None:
     with connection.execute_wrapper(others):
         drive._load_relocations([move])
     assert set(drive.relocations) == {relocation.pk}
+
+
+@pytest.mark.parametrize("behind", ["fallback_move", "fallback_relocation"])
+def test_a_connection_that_is_deleted_while_its_moves_are_taken_up(behind: str) -> None:
+    """Which takes that they are cancelled between two of our queries; the others go on."""
+    remote = ConnectionFactory.create()
+    gone = MoveFactory.create(connection=remote)
+    stays = MoveFactory.create()
+    begun: list[Any] = []
+    left = [remote]
+
+    def somebody(execute: Any, sql: str, *context: Any) -> Any:
+        found = execute(sql, *context)
+        if left and sql.startswith("SELECT") and f'FROM "{behind}"' in sql:
+            left.pop()
+            moving.cancel(gone, ADA)
+            connecting.delete(remote, ADA)
+        return found
+
+    drive = moving._Drive(1, True, None, False, None)
+    driver = Mock(begin=lambda journey, must_end, fault: begun.append(fault.args[0].pk))
+    with connection.execute_wrapper(somebody):
+        drive._begin(driver, 10)
+    assert (begun, left) == ([stays.pk], [])
 
 
 def test_two_claims_never_share_a_row() -> None:
