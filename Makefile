@@ -9,9 +9,9 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 PY := $(VENV)/bin/python
 PYTEST := $(PY) -m pytest
-# Much of the suite waits, so three processes are quicker than two, also on two cores. Fixtures are
+# Much of the suite waits, so four processes are quicker than two, also on two cores. Fixtures are
 # shared within a file; in the order of the files the long ones do not all come last.
-SUITE := $(PYTEST) --numprocesses 3 --dist loadfile --no-loadscope-reorder
+SUITE := $(PYTEST) --numprocesses 4 --dist loadfile --no-loadscope-reorder
 # What PostgreSQL would show on pages, in the API and in tables of addresses, other tests show, too.
 ALSO_SHOWN := pages or admin or routes or bodies or schemathesis or hardening or frame or api or memory
 LOCK := requirements/dev.lock
