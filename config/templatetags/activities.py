@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 
 from accounts import webhooks
 from accounts.models import Activity, Organization, Webhook
-from config.base import verbs
+from config.base import showing, verbs
 from config.base.tones import Look
 from config.templatetags.ui import icon
 
@@ -144,8 +144,19 @@ def _short(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if moment := _moment(value):
+        return showing.absolute(moment)
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def _moment(value: Any) -> datetime | None:
+    """A time with its zone, as JSON holds it; None for anything else."""
+    try:
+        found = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return found if found and found.tzinfo else None
 
 
 @register.simple_tag

@@ -141,6 +141,11 @@ class TestRows:
         # PostgreSQL keeps an object's names in an order of its own.
         assert "destinations ws-1, ws-2" in text and "mode auto" in text
 
+    def test_a_time_is_told_as_people_tell_it(self, acme):
+        note(acme, change={"until": "2026-11-22T10:30:00+00:00", "name": "2026-11-22"})
+        text = text_of(acme.client("viewer").get("/activity/"))
+        assert "until 22 Nov 2026, 10:30:00 UTC" in text and "name 2026-11-22" in text
+
     def test_very_many_fields_are_counted(self, acme):
         note(acme, change={f"field_{letter}": [1, 2] for letter in "abcdefghijk"})
         assert "and 3 more fields" in text_of(acme.client("viewer").get("/activity/"))
