@@ -1,7 +1,8 @@
 """Saving configs: look up what they name at the remote, refuse loops, keep them whole."""
 
+import uuid
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,15 @@ from fallback import match
 from fallback.looking import hurried_client_of
 from fallback.match import Edge
 from fallback.models import Connection, Destination, FallbackConfig
-from fallback.truefoundry import Missing, Rejected, TrueFoundry, TrueFoundryError, Workspace
+from fallback.truefoundry import (
+    Missing,
+    Rejected,
+    TrueFoundry,
+    TrueFoundryError,
+    Unauthorized,
+    Unavailable,
+    Workspace,
+)
 
 FIELDS = (
     "source_cluster_id",
@@ -31,6 +40,7 @@ FIELDS = (
     "max_hops",
     "cooldown_minutes",
 )
+NO_ANSWER = (Unavailable, Unauthorized)  # so will be every other call
 Connect = Callable[[Connection], TrueFoundry]
 
 
@@ -78,7 +88,7 @@ def save_config(
 
     Asks the remote for what the ids mean unless `look_up` is False; where it cannot be reached,
     destinations without an FQN are saved and need repair. Raises ValidationError by field:
-    the config's own names, and `destinations` for those.
+    the config's own names, and `destinations` for those; DoesNotExist where it was deleted.
     """
     before = _snapshot(config)
     # Old names must not outlive a look-up that fails; who has looked already has set new ones.
@@ -109,6 +119,8 @@ def _write(
         created = config._state.adding
         # Two saves at once could close a loop together: one connection's configs are saved in turn.
         Connection.objects.select_for_update().only("pk").get(pk=config.connection_id)
+        if not created:  # what was deleted in the meantime must not come back
+            FallbackConfig.objects.only("pk").get(pk=config.pk)
         _refuse_loop(config, destinations)
         config.updated_at = timezone.now() if not created else config.updated_at
         config.save()
@@ -287,34 +299,60 @@ def repair(
             .select_related("connection")
         )
     repaired, problems = 0, []
+    away: dict[
+        uuid.UUID, TrueFoundryError
+    ] = {}  # a control plane that does not answer is asked once
     for config in configs:
-        client = connect(config.connection)
-        _name_source(client, config)
-        for place in config.destinations.filter(workspace_fqn=""):
-            errors: dict[str, list[str]] = {}
-            try:
-                _look_up_destination(client, place, errors)
-            except TrueFoundryError as error:
-                errors["destinations"] = [str(error)]
-            if errors:
-                problems.append(f"{config}: {' '.join(errors['destinations'])}")
-                continue
-            with transaction.atomic():
-                place.save(update_fields=["workspace_fqn"])
-                change = {"workspaceFqn": ["", place.workspace_fqn]}
-                activity.record(actor, "config.repaired", config, config.organization_id, change)
-            repaired += 1
-        client.close()
+        at = config.connection_id
+        with closing(connect(config.connection)) as client:
+            if at not in away and (error := _name_source(client, config)):
+                away[at] = error
+            for place in config.destinations.filter(workspace_fqn=""):
+                problem = away.get(at) or _problem_with(client, place)
+                if isinstance(problem, NO_ANSWER):
+                    away[at] = problem
+                if problem:
+                    problems.append(f"{config}: {problem}")
+                else:
+                    repaired += _write_fqn(config, place, actor)
     return repaired, problems
 
 
-def _name_source(client: TrueFoundry, config: FallbackConfig) -> None:
-    """Its names are for people: where they cannot be told, the ids go on standing for them."""
+def _problem_with(client: TrueFoundry, place: Destination) -> TrueFoundryError | str:
+    """Why its FQN cannot be looked up, or '' where it has been."""
+    errors: dict[str, list[str]] = {}
+    try:
+        _look_up_destination(client, place, errors)
+    except TrueFoundryError as error:
+        return error
+    return " ".join(errors.get("destinations", []))
+
+
+def _write_fqn(config: FallbackConfig, place: Destination, actor: Actor) -> bool:
+    """False where somebody has chosen other destinations while the remote was asked."""
+    with transaction.atomic():
+        same = Destination.objects.filter(pk=place.pk, workspace_id=place.workspace_id)
+        if not same.filter(workspace_fqn="").update(workspace_fqn=place.workspace_fqn):
+            return False
+        change = {"workspaceFqn": ["", place.workspace_fqn]}
+        activity.record(actor, "config.repaired", config, config.organization_id, change)
+    return True
+
+
+def _name_source(client: TrueFoundry, config: FallbackConfig) -> TrueFoundryError | None:
+    """Its names are for people: where they cannot be told, the ids go on standing for them.
+
+    Answers an error that any other call would have, too.
+    """
     workspace, job = config.source_workspace_name, config.source_job_name
     if workspace and (job or not config.source_job_id):
-        return
-    with suppress(TrueFoundryError):
+        return None
+    try:
         _look_up_source(client, config, {})
+    except NO_ANSWER as error:
+        return error
+    except TrueFoundryError:
+        pass
     config.source_workspace_name = config.source_workspace_name or workspace
     config.source_job_name = config.source_job_name or job
     # Somebody may have chosen another source in the meantime.
@@ -326,6 +364,7 @@ def _name_source(client: TrueFoundry, config: FallbackConfig) -> None:
     same.update(
         source_workspace_name=config.source_workspace_name, source_job_name=config.source_job_name
     )
+    return None
 
 
 def delete_config(config: FallbackConfig, actor: Actor, reason: str = "") -> None:
