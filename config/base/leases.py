@@ -1,14 +1,44 @@
 """Claim rows that are due. The rows are the queue; a lease is one conditional UPDATE.
 
 A claimed row falls due again when its lease runs out, so a crash costs time and nothing else. The
-random token fences: whoever writes with an old token writes nothing.
+random token fences: whoever writes with an old token writes nothing. When it runs out is told by
+each worker's own clock, so a worker whose clock is wrong claims nothing.
 """
 
 import uuid
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from django.db import models
+from django.db import connection, models
+from django.utils import timezone
+
+# By more than that no worker's clock may differ from the database's.
+MOST_APART = timedelta(seconds=8)
+
+
+class ClockApart(Exception):
+    """This machine's clock is not the database's."""
+
+
+def must_keep_time() -> None:
+    """Raises ClockApart where a lease would run out too early or too late. SQLite has our clock."""
+    if connection.vendor != "postgresql":
+        return
+    before = timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        there: datetime = cursor.fetchone()[0]
+    ahead, behind = before - there, there - timezone.now()
+    if max(ahead, behind) > MOST_APART:
+        differs = (
+            f"{ahead.total_seconds():.0f} s ahead of"
+            if ahead > behind
+            else (f"{behind.total_seconds():.0f} s behind")
+        )
+        raise ClockApart(
+            f"This machine's clock is {differs} the database's. Who has which work is told by the "
+            "clock, so nothing is taken up here until it is set right (NTP)."
+        )
 
 
 class Leased(models.Model):
@@ -31,7 +61,9 @@ class LeasedQuerySet(models.QuerySet[Any]):
         """Take up to `limit` due rows of this queryset; answers the token and how many.
 
         Two claimers may pick the same rows: the second UPDATE finds them no longer due.
+        Raises ClockApart.
         """
+        must_keep_time()
         token = uuid.uuid4()
         picked = list(
             self.due(now).order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:limit]

@@ -2,17 +2,22 @@
 
 import pytest
 
-from tests.faults.world import Installation, wait_for
+from tests.faults.world import Ended, Installation, wait_for
+from tests.needs import on_postgres
 
 pytestmark = pytest.mark.faults
 LATE = {"effect": "late", "seconds": 1.5, "times": 1}
 SWEEP = ("sweep", "--wait", "--json", "--timeout")
 
 
-def sweep_ahead(world: Installation, timeout: float) -> None:
-    """A process whose clock is half a minute ahead of that of the one before."""
-    ahead = {"module": "tests.faults.crash", "CLOCK_AHEAD": "30"}
-    world.begin(*SWEEP, str(timeout), **ahead).wait()
+# A jump of the one machine's clock that SQLite is on; with PostgreSQL what workers may differ by.
+AHEAD = 6 if on_postgres() else 30
+
+
+def sweep_ahead(world: Installation, timeout: float, seconds: int = AHEAD) -> Ended:
+    """A process whose clock is ahead of that of the one before."""
+    ahead = {"module": "tests.faults.crash", "CLOCK_AHEAD": str(seconds)}
+    return world.begin(*SWEEP, str(timeout), **ahead).wait()
 
 
 def test_a_trigger_that_is_late_by_one_clock_only(world: Installation) -> None:
@@ -35,3 +40,18 @@ def test_a_terminate_that_is_late_by_one_clock_only(world: Installation) -> None
     assert world.states() == {"Succeeded": 1}
     made = world.moves().get().destination_run_name
     assert world.sim.run_shown(made)["status"] != "TERMINATED"
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(("ahead", "told"), [(30, "30 s ahead of"), (-30, "30 s behind")])
+def test_a_worker_with_a_wrong_clock_takes_nothing(
+    world: Installation, ahead: int, told: str
+) -> None:
+    """It would take what another one drives, or hold for too long what it holds."""
+    world.seed(jobs=1, runsPerJob=1)
+    ended = sweep_ahead(world, timeout=10, seconds=ahead)
+    assert ended.code == 2 and f"clock is {told} the database's" in ended.err
+    assert world.states() == {"Planned": 1} and world.moves().get().lease is None
+    assert not world.calls("trigger")
+    world.sweep()
+    assert world.verdict() == {"moved": 1}

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from accounts.models import Organization
 from config.base import live
 from config.base.actor import Actor
+from config.base.leases import ClockApart
 from fallback import moving
 from fallback.models import Connection, Move, MoveState, Sweep
 from fallback.sweep import sweep
@@ -106,9 +107,16 @@ class Command(BaseCommand):
                 if not progress.disable:
                     progress.update(bar, completed=total - moves.open().count())
 
-            driven = moving.drive(
-                options["timeout"], by_person=True, organization_id=one, wait=True, on_progress=show
-            )
+            try:
+                driven = moving.drive(
+                    options["timeout"],
+                    by_person=True,
+                    organization_id=one,
+                    wait=True,
+                    on_progress=show,
+                )
+            except ClockApart as error:
+                raise CommandError(str(error), returncode=2) from None
         moving.mail_those_that_need_a_person()
         return driven.timed_out
 
