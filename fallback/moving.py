@@ -153,7 +153,11 @@ class _Drive:
         known = {pk for pk, found in self.relocations.items() if found.state == active}
         wanted = {move.relocation_id for move in moves if move.relocation_id} - known
         rows = Relocation.objects.filter(pk__in=wanted)
-        for row in rows.defer("manifest"):  # read where it is needed: most of them never
+        # Many megabytes, and wanted by few; of the new ones, which mostly have none yet, by all.
+        manifests = dict(rows.filter(state=Relocation.State.NEW).values_list("pk", "manifest"))
+        for row in rows.defer("manifest"):
+            if row.pk in manifests:
+                row.manifest = manifests[row.pk]
             if (here := self.relocations.get(row.pk)) is None:
                 self.relocations[row.pk] = row
             else:

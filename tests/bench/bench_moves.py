@@ -12,11 +12,11 @@ from tests.bench.figures import Figure, report
 from tests.bench.installation import Swept, swept
 
 OLD_AS_SHIPPED, OLD_WITHOUT_SLEEP = 0.19, 9.0
-REPEATED, LARGE_TIMEOUT = 3, 1200
+REPEATED, LARGE_TIMEOUT = 5, 1200
 
 
 def small(jobs: int, least_rate: float | None, most_requests: float) -> Iterator[Figure]:
-    """Three times, each from nothing: a few seconds are easily disturbed."""
+    """Several times, each from nothing: a few seconds are easily disturbed."""
     name = f"200 runs in {jobs} jobs"
     results = [swept(jobs, 200) for _ in range(REPEATED)]
     yield from exactness(name, results, 200)
