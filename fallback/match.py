@@ -20,6 +20,7 @@ class Reason:
     NOT_STUCK_YET = "NotStuckYet"
     NO_CONFIG = "NoConfig"
     DISABLED = "ConfigDisabled"
+    CONFIG_CHANGED = "ConfigChanged"
     NEEDS_REPAIR = "NeedsRepair"
     PAUSED = "Paused"
     CAPPED = "Capped"

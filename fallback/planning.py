@@ -244,13 +244,21 @@ def write(source: "Source", plans: list[Plan], sweep: Sweep, actor: Actor) -> No
 
 
 def _still_wanted(source: "Source", plans: list[Plan]) -> list[Plan]:
-    """Those whose config still moves: since the sweep read it, it may have listed for a while."""
+    """Those whose config still says what it did: a sweep reads it, then may list for a while."""
     configs = FallbackConfig.objects.filter(pk__in={plan.config.pk for plan in plans})
-    moving = set(configs.filter(enabled=True, mode=Mode.AUTO).values_list("pk", flat=True))
+    moving = configs.filter(enabled=True, mode=Mode.AUTO)
+    saved_at = dict(moving.values_list("pk", "updated_at"))
+    wanted = []
     for plan in plans:
-        if plan.config.pk not in moving:
-            source.skip(plan.run, Reason.DISABLED, "Its config was changed during the sweep.")
-    return [plan for plan in plans if plan.config.pk in moving]
+        if plan.config.pk not in saved_at:
+            message = "Its config ceased to move anything during the sweep."
+            source.skip(plan.run, Reason.DISABLED, message)
+        elif plan.config.updated_at != saved_at[plan.config.pk]:
+            message = "Its config was changed during the sweep. The next one goes by it."
+            source.skip(plan.run, Reason.CONFIG_CHANGED, message)
+        else:
+            wanted.append(plan)
+    return wanted
 
 
 Key = tuple[str, str, str]

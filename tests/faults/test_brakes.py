@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from accounts.models import Activity
-from fallback.models import Destination, FallbackConfig, Sweep
+from config.base.actor import Actor
+from fallback.configuring import save_config
+from fallback.models import Destination, FallbackConfig, PurgeMode, Sweep
 from tests.faults.world import Installation, Json, Running, wait_for
 
 pytestmark = pytest.mark.faults
@@ -146,8 +148,18 @@ def test_what_is_disabled_is_left_alone(world: Installation, what: str) -> None:
         assert world.verdict() == {"waiting": 8}
 
 
-@pytest.mark.parametrize("change", ["switched off", "only observing", "deleted"])
-def test_what_is_changed_while_a_sweep_looks_is_heeded(world: Installation, change: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("switched off", "ConfigDisabled"),
+        ("only observing", "ConfigDisabled"),
+        ("deleted", "ConfigDisabled"),
+        ("another purge mode", "ConfigChanged"),
+    ],
+)
+def test_what_is_changed_while_a_sweep_looks_is_heeded(
+    world: Installation, change: str, reason: str
+) -> None:
     """A listing may take 40 seconds: longer than people wait before they trust what they did."""
     world.seed(sourceClusters=2, jobs=1, runsPerJob=1)
     config = FallbackConfig.objects.all()[:1].get()
@@ -158,10 +170,13 @@ def test_what_is_changed_while_a_sweep_looks_is_heeded(world: Installation, chan
     same = FallbackConfig.objects.filter(pk=config.pk)
     if change == "deleted":
         same.delete()
+    elif change == "another purge mode":
+        config.purge_mode = PurgeMode.NEVER
+        save_config(config, list(config.destinations.all()), Actor.system("test"), look_up=False)
     else:
         same.update(**({"mode": "observe"} if change == "only observing" else {"enabled": False}))
     figures = begun.wait().figures
-    assert (figures["planned"], figures["skipped"]) == (1, {"ConfigDisabled": 1})
+    assert (figures["planned"], figures["skipped"]) == (1, {reason: 1})
     assert figures["errors"] == 0
     assert world.verdict() == {"moved": 1, "waiting": 1}
 
