@@ -12,32 +12,32 @@ from typing import Any, Self
 from django.db import connection, models
 from django.utils import timezone
 
-# By more than that no worker's clock may differ from the database's.
-MOST_APART = timedelta(seconds=8)
+MOST_APART = timedelta(seconds=5)
 
 
 class ClockApart(Exception):
     """This machine's clock is not the database's."""
 
 
-def must_keep_time() -> None:
-    """Raises ClockApart where a lease would run out too early or too late. SQLite has our clock."""
+def ahead() -> timedelta:
+    """By how much our clock is ahead of the database's, which is SQLite's own; negative: behind."""
     if connection.vendor != "postgresql":
-        return
+        return timedelta(0)
     before = timezone.now()
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
-        there: datetime = cursor.fetchone()[0]
-    ahead, behind = before - there, there - timezone.now()
-    if max(ahead, behind) > MOST_APART:
-        differs = (
-            f"{ahead.total_seconds():.0f} s ahead of"
-            if ahead > behind
-            else (f"{behind.total_seconds():.0f} s behind")
-        )
+        theirs: datetime = cursor.fetchone()[0]
+    return before + (timezone.now() - before) / 2 - theirs
+
+
+def must_keep_time() -> None:
+    """Raises ClockApart where a lease would run out too early or too late."""
+    apart = ahead()
+    if abs(apart) > MOST_APART:
+        side = "ahead of" if apart > timedelta(0) else "behind"
         raise ClockApart(
-            f"This machine's clock is {differs} the database's. Who has which work is told by the "
-            "clock, so nothing is taken up here until it is set right (NTP)."
+            f"This machine's clock is {abs(apart).total_seconds():.0f} s {side} the database's. "
+            "Who has which work is told by the clock, so nothing is taken up here until it agrees."
         )
 
 

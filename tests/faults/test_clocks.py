@@ -11,7 +11,7 @@ SWEEP = ("sweep", "--wait", "--json", "--timeout")
 
 
 # A jump of the one machine's clock that SQLite is on; with PostgreSQL what workers may differ by.
-AHEAD = 6 if on_postgres() else 30
+AHEAD = 4 if on_postgres() else 30
 
 
 def sweep_ahead(world: Installation, timeout: float, seconds: int = AHEAD) -> Ended:

@@ -4,7 +4,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
@@ -12,10 +11,10 @@ from django.conf import settings
 from django.core import checks
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
-from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from config.apps import TICKS
+from config.base import leases
 from config.base.secrets import Undecryptable, decrypt
 from config.encrypted import encrypted_fields, stored_values
 from config.health import broker_answers, database_answers
@@ -132,16 +131,10 @@ def check_keys() -> Finding:
 
 
 def check_clock() -> Finding:
-    """Leases and schedules compare the clocks of all machines."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT CURRENT_TIMESTAMP")
-        theirs = cursor.fetchone()[0]
-    if isinstance(theirs, str):  # SQLite, in UTC, without saying so
-        theirs = datetime.fromisoformat(theirs).replace(tzinfo=UTC)
-    apart = abs((timezone.now() - theirs).total_seconds())
-    if apart > 5:
-        step = "let all machines follow one time server"
-        return Finding("clock", FAIL, f"{apart:.0f} s apart from the database's", step)
+    try:
+        leases.must_keep_time()
+    except leases.ClockApart as error:
+        return Finding("clock", FAIL, str(error), "let all machines follow one time server")
     return Finding("clock", OK, "agrees with the database's")
 
 
