@@ -26,7 +26,6 @@ from fallback.models import (
     Pause,
     Sweep,
 )
-from fallback.models.move import OPEN
 
 
 class Rows:
@@ -58,13 +57,10 @@ class Rows:
         }
         yield self._by("switchyard_moves", "Moves by state.", "state", counts)
         now = timezone.now()
-        due = Move.objects.filter(state__in=OPEN, next_attempt_at__lte=now).count()
+        due = Move.objects.open().filter(next_attempt_at__lte=now).count()
         yield GaugeMetricFamily("switchyard_moves_due", "Open moves that are due now.", due)
         first = (
-            Move.objects.filter(state__in=OPEN)
-            .order_by("created_at")
-            .values_list("created_at", flat=True)
-            .first()
+            Move.objects.open().order_by("created_at").values_list("created_at", flat=True).first()
         )
         age = (now - first).total_seconds() if first else 0
         yield GaugeMetricFamily(

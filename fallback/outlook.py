@@ -14,7 +14,7 @@ from accounts.models import Organization
 from config.base.actor import Actor
 from fallback.match import Reason
 from fallback.models import Connection, FallbackConfig, Move, MoveState, Pause, Sweep
-from fallback.models.move import DRIVEN
+from fallback.models.move import DRIVEN, MoveQuerySet
 
 WAITING_FOR_A_PERSON = [MoveState.NEEDS_ATTENTION, MoveState.AWAITING_APPROVAL]
 LATELY = timedelta(hours=24)
@@ -105,9 +105,9 @@ def next_sweep_at() -> datetime | None:
     return max(tick.last_run_at + tick.interval.schedule.run_every, timezone.now())
 
 
-def counted(reader: Actor) -> QuerySet[Move]:
+def counted(reader: Actor) -> MoveQuerySet:
     """Moves to count: by organization also for who sees all, since the indexes begin with it."""
-    moves = Move.objects.visible_to(reader).order_by()
+    moves: MoveQuerySet = Move.objects.visible_to(reader).order_by()
     if reader.sees_all:
         moves = moves.filter(organization__in=Organization.objects.alive().values("pk"))
     return moves

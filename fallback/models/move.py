@@ -62,6 +62,7 @@ SEARCHED = (
     "destination_workspace_fqn",
     "reason",
 )
+PLACES = ("source_workspace_id", "destination_workspace_id")  # what lists are filtered by, too
 
 
 class Relocation(Leased):
@@ -131,7 +132,8 @@ class MoveQuerySet(LeasedQuerySet):
         return self.filter(organization_id__in=actor.organizations)
 
     def open(self) -> Self:
-        return self.filter(state__in=OPEN)
+        """By the time and not by the states, which is the same: that has an index of its own."""
+        return self.filter(finished_at__isnull=True)
 
     def drivable(self, held: Q | None = None) -> Self:
         """Moves that a worker may take further; of those in `held` only past their trigger."""
@@ -258,7 +260,14 @@ class Move(Leased):
             # Lists of an organization, newest first; behind that what people search in, so that
             # a search of 100,000 moves does not read their wide rows.
             models.Index(
-                fields=["organization", "-created_at", "-id", *SEARCHED], name="move_latest"
+                fields=["organization", "-created_at", "-id", *SEARCHED, *PLACES],
+                name="move_latest",
+            ),
+            # Few are open; SQLite would look for them through all that ever were, newest first.
+            models.Index(
+                fields=["organization", "-created_at", "-id"],
+                condition=Q(finished_at__isnull=True),
+                name="move_open",
             ),
             models.Index(fields=["organization", "-updated_at", "-id"], name="move_changed"),
             models.Index(fields=["-created_at", "-id"], name="move_latest_of_all"),

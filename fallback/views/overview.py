@@ -13,7 +13,7 @@ from accounts.models import Activity
 from accounts.scope import PageRequest, may_somewhere, page, where_may
 from config.base.actor import Actor
 from fallback import outlook
-from fallback.models import Connection, Move, MoveState, Sweep
+from fallback.models import Connection, MoveState, Sweep
 from fallback.models.move import DRIVEN
 from fallback.outlook import WAITING_FOR_A_PERSON
 from fallback.views.pauses import resumable, scopes
@@ -42,19 +42,22 @@ def now(request: PageRequest) -> HttpResponse:
 def _standing(request: PageRequest) -> dict[str, Any]:
     reader = request.reader
     last = outlook.last_sweeps(reader)
-    moves = Move.objects.visible_to(reader).select_related("config").defer("command")
-    waiting = list(moves.filter(state__in=WAITING_FOR_A_PERSON)[: MOST + 1])
-    moving = list(moves.filter(state__in=DRIVEN)[: MOST + 1])
+    counted = outlook.counted(reader)
+    moves = counted.order_by("-created_at", "-id").select_related("config").defer("command")
+    waiting = list(moves.open().filter(state__in=WAITING_FOR_A_PERSON)[: MOST + 1])
+    moving = list(moves.open().filter(state__in=DRIVEN)[: MOST + 1])
     stuck = outlook.stuck_runs(last)
     ids = {move.source_workspace_id for move in [*waiting, *moving]}
     ids |= {run["source"]["workspaceId"] for run in stuck[:MOST]}
     figures = outlook.figures(reader, last)
-    oldest = moves.filter(state=MoveState.NEEDS_ATTENTION).order_by()
+    # In a group: for a minimum alone SQLite goes through all moves by that column.
+    waits = counted.filter(state=MoveState.NEEDS_ATTENTION).values("state")
+    oldest = waits.annotate(at=Min("updated_at")) if figures["person"] else []
     return {
         "homeless": not (request.actor.roles or request.actor.sees_all),
         "may_create_home": belonging.may_create(request.actor),
         "figures": figures,
-        "oldest": oldest.aggregate(at=Min("updated_at"))["at"] if figures["person"] else None,
+        "oldest": next((row["at"] for row in oldest), None),
         "banners": [
             {"found": found, "scope": resumable(request.actor, found.pause)}
             for found in outlook.hindrances(reader, last)
