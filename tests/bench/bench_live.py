@@ -55,7 +55,7 @@ def changer(world: Served) -> Iterator["subprocess.Popen[str]"]:
 async def watched(world: Served, changing: "subprocess.Popen[str]") -> list[float]:
     """Seconds from each commit until the fragment showed it."""
     bearer = {"Authorization": f"Bearer {world.tokens['one']}"}
-    cookie = {"Cookie": f"sessionid={world.session}", "HX-Request": "true"}
+    cookie = {"Cookie": f"sessionid={world.sessions['one']}", "HX-Request": "true"}
     taken = []
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
         sockets = [

@@ -1,5 +1,5 @@
 """`python -m tests.bench.filling`: a database with 100,000 moves and 1,000 configs, and who may
-see them. Prints a token for each of three people, and a session of the first."""
+see them. Prints a token and a session for each of three people, and ids of rows with pages."""
 
 import json
 import os
@@ -11,6 +11,7 @@ from typing import Any
 import django
 
 MOVES, CONFIGS, SWEEPS, ACTIVITIES, CONNECTIONS = 100_000, 1_000, 20_000, 100_000, 50
+STEPS, SOURCES = 2_000, 100  # of one move, and of one sweep
 BATCH = 2_000
 SKIPPED = {"run": "run-1", "job": "train", "reason": "Cooldown", "message": "x" * 200}
 SOURCE = {
@@ -27,7 +28,15 @@ def fill() -> dict[str, Any]:
 
     from accounts.models import Activity, ApiToken, Membership, Organization, User
     from config.base.redaction import keyed_hash
-    from fallback.models import Connection, Destination, FallbackConfig, Move, Relocation, Sweep
+    from fallback.models import (
+        Connection,
+        Destination,
+        FallbackConfig,
+        Move,
+        MoveStep,
+        Relocation,
+        Sweep,
+    )
     from fallback.models.move import CLOSED
 
     now, nobody = timezone.now(), make_password(None)
@@ -70,9 +79,9 @@ def fill() -> dict[str, Any]:
                 source_workspace_id=config.source_workspace_id,
                 cluster_id="spare",
                 workspace_id=f"spare-{n}",
-                workspace_fqn=f"spare:{n}",
+                workspace_fqn=f"spare:{n}" if number % 100 else "",
             )
-            for config in configs
+            for number, config in enumerate(configs)
             for n in range(2)
         ),
     )
@@ -83,7 +92,7 @@ def fill() -> dict[str, Any]:
                 organization=here(n),
                 created_at=now - timedelta(minutes=5 * n),
                 finished_at=now - timedelta(minutes=5 * n),
-                sources=[SOURCE],
+                sources=[SOURCE] * (1 if n else SOURCES),
             )
             for n in range(SWEEPS)
         ),
@@ -103,6 +112,11 @@ def fill() -> dict[str, Any]:
         for pk, remote in of.items()
     }
     states = ["Succeeded"] * 90 + ["Failed"] * 5 + ["Cancelled"] * 4 + ["NeedsAttention"]
+    reasons = {
+        "Failed": "Rejected",
+        "Cancelled": "SourceRecovered",
+        "NeedsAttention": "AnswerLost",
+    }
     hashed = keyed_hash("{}")
 
     def move(n: int) -> Any:
@@ -116,7 +130,7 @@ def fill() -> dict[str, Any]:
             relocation=relocations[place.pk],
             state=state,
             resume_state="Triggering" if state == "NeedsAttention" else "",
-            reason={"Failed": "Rejected", "Cancelled": "SourceRecovered"}.get(state, ""),
+            reason=reasons.get(state, ""),
             purge_mode="AfterAccept",
             statuses=["CREATED"],
             stuck_threshold_minutes=60,
@@ -140,7 +154,12 @@ def fill() -> dict[str, Any]:
             finished_at=at if state in CLOSED else None,
         )
 
-    saved(Move, (move(n) for n in range(MOVES)))
+    moves = saved(Move, (move(n) for n in range(MOVES)))
+    steps = (
+        MoveStep(move=moves[0], state="Creating", event="waiting", message=f"Look {n}.")
+        for n in range(STEPS)
+    )
+    saved(MoveStep, steps)
     saved(
         Activity,
         (
@@ -157,7 +176,7 @@ def fill() -> dict[str, Any]:
             for n in range(ACTIVITIES)
         ),
     )
-    secrets = {}
+    tokens, sessions = {}, {}
     for name, organizations in (("one", [large]), ("three", [large, *small]), ("all", [])):
         person = User.objects.create(
             username=f"in-{name}",
@@ -166,9 +185,12 @@ def fill() -> dict[str, Any]:
             is_superuser=name == "all",
         )
         for organization in organizations:
-            Membership.objects.create(user=person, organization=organization)
-        secrets[name] = ApiToken.objects.issue(person, "bench")[1]
-    return {"tokens": secrets, "session": session_of(User.objects.get(username="in-one"))}
+            Membership.objects.create(user=person, organization=organization, role="admin")
+        tokens[name] = ApiToken.objects.issue(person, "bench")[1]
+        sessions[name] = session_of(person)
+    shown = {"move": moves, "config": configs, "sweep": sweeps, "connection": remotes}
+    rows = {name: str(found[0].pk) for name, found in shown.items()}
+    return {"tokens": tokens, "sessions": sessions, "rows": rows}
 
 
 def session_of(person: Any) -> str:
