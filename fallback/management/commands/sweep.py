@@ -1,5 +1,6 @@
 """`manage.py sweep`: one pass by hand. Needs the database only."""
 
+import gc
 import json
 import sys
 import time
@@ -55,6 +56,7 @@ class Command(BaseCommand):
             raise
         except DatabaseError as error:
             raise CommandError(f"The database cannot be used: {error}", returncode=2) from None
+        gc.freeze()  # what is imported stays: going through it took a tenth of a sweep's time
         begun, at = time.monotonic(), timezone.now()
         actor = Actor.system("manage.py sweep")
         sweeps = [
