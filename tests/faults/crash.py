@@ -58,13 +58,13 @@ class Fuse:
 
 def lay(fuse: Fuse) -> None:
     """Have all steps go through the fuse."""
-    request = requests.Session.request
+    send = requests.Session.send
     commit, execute = BaseDatabaseWrapper._commit, CursorWrapper.execute  # type: ignore[attr-defined]
 
-    def called(self: requests.Session, method: str, url: str, **kwargs: Any) -> Any:
-        if fuse.how == "during" and method == "GET":
-            return request(self, method, url, **kwargs)
-        return fuse.step(lambda: request(self, method, url, **kwargs))
+    def called(self: requests.Session, request: requests.PreparedRequest, **kwargs: Any) -> Any:
+        if fuse.how == "during" and request.method == "GET":
+            return send(self, request, **kwargs)
+        return fuse.step(lambda: send(self, request, **kwargs))
 
     def committed(self: BaseDatabaseWrapper) -> Any:
         return fuse.step(lambda: commit(self))
@@ -74,37 +74,41 @@ def lay(fuse: Fuse) -> None:
             return fuse.step(lambda: execute(self, sql, params))
         return execute(self, sql, params)
 
-    requests.Session.request = called  # type: ignore[method-assign,assignment]
+    requests.Session.send = called  # type: ignore[method-assign]
     if fuse.how != "during":
         BaseDatabaseWrapper._commit = committed  # type: ignore[attr-defined]
         CursorWrapper.execute = executed  # type: ignore[method-assign,assignment]
 
 
-def stop_before(path: str) -> None:
-    request, clock = requests.Session.request, time.monotonic
+def path_of(request: requests.PreparedRequest) -> str:
+    return request.path_url.partition("?")[0]
 
-    def called(self: requests.Session, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
-        if url.endswith(path):
+
+def stop_before(path: str) -> None:
+    send, clock = requests.Session.send, time.monotonic
+
+    def called(self: requests.Session, request: requests.PreparedRequest, **kwargs: Any) -> Any:
+        if path_of(request).endswith(path):
             before = clock()
             os.kill(os.getpid(), signal.SIGSTOP)
             time.sleep(0.1)  # the kernel may take a moment to stop this very thread
             if "SUSPENDED" in os.environ:
                 away = clock() - before
                 time.monotonic = lambda: clock() - away
-        return request(self, method, url, *args, **kwargs)
+        return send(self, request, **kwargs)
 
-    requests.Session.request = called  # type: ignore[method-assign,assignment]
+    requests.Session.send = called  # type: ignore[method-assign]
 
 
 def stop_after(path: str) -> None:
     """Between the look at the clock and the first byte."""
     from config.base import outbound
 
-    request, under_way = requests.Session.request, threading.local()
+    send, under_way = requests.Session.send, threading.local()
 
-    def called(self: requests.Session, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
-        under_way.url = url
-        return request(self, method, url, *args, **kwargs)
+    def called(self: requests.Session, request: requests.PreparedRequest, **kwargs: Any) -> Any:
+        under_way.path = path_of(request)
+        return send(self, request, **kwargs)
 
     class Clock:
         monotonic = staticmethod(time.monotonic)
@@ -112,12 +116,12 @@ def stop_after(path: str) -> None:
         @staticmethod
         def time() -> float:
             now = time.time()
-            if under_way.url.endswith(path):
+            if under_way.path.endswith(path):
                 os.kill(os.getpid(), signal.SIGSTOP)
                 time.sleep(0.1)
             return now
 
-    requests.Session.request = called  # type: ignore[method-assign,assignment]
+    requests.Session.send = called  # type: ignore[method-assign]
     outbound.time = Clock  # type: ignore[attr-defined,assignment]
 
 
