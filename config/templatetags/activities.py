@@ -85,7 +85,8 @@ def _visible(context: Mapping[str, Any], kind: str, keys: set[str]) -> set[str]:
     if model is None:
         return set()
     actor = context["request"].actor
-    rows = model.objects.visible_to(actor).order_by()
+    # By the key, so that SQLite looks these up instead of going through all that is visible.
+    rows = model.objects.visible_to(actor).order_by("pk")
     if model is Webhook:  # members see that there are some, and not where they lead
         rows = webhooks.readable(rows, actor)
     return {str(pk) for pk in rows.filter(pk__in=keys).values_list("pk", flat=True)}

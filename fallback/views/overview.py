@@ -74,7 +74,7 @@ def _standing(request: PageRequest) -> dict[str, Any]:
         "problems": outlook.problems(last)[:MOST],
         "hours": _by_hour(reader),
         # That a move is planned is seen beside; here it would come twice.
-        "news": Activity.objects.visible_to(reader).exclude(verb="move.planned")[:NEWS],
+        "news": Activity.objects.exclude(verb="move.planned").newest(reader, NEWS),
         "connected": Connection.objects.visible_to(reader).exists(),
         "names": outlook.workspace_names(reader, ids) if ids else {},
     }

@@ -1,5 +1,6 @@
 """What is written down: each field before and after, secrets never, and what was refused."""
 
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.utils import timezone
 
 from accounts import activity
 from accounts.models import Activity, Organization
+from accounts.models.records import MANY
 from config.base.actor import Actor
 from config.base.verbs import denied
 from fallback import configuring, connecting
@@ -242,3 +244,21 @@ def test_a_bulk_insert_is_as_append_only_as_others(acme):
     rows = [activity.build(ACTOR, "a.b", acme.config, acme.organization.pk) for _ in range(3)]
     Activity.objects.bulk_create(rows)
     assert Activity.objects.filter(verb="a.b").count() == 3
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3, MANY + 1])
+def test_the_newest_of_several_organizations(number):
+    now = timezone.now()
+    homes = [OrganizationFactory.create() for _ in range(4)]
+    verbs = ["move.planned", "move.retried", "move.cancelled", "config.create"]
+    for at, verb in enumerate(verbs * 4):
+        row = activity.build(ACTOR, verb, homes[0], homes[at * 7 % 5 % 4].pk)
+        row.created_at = now - timedelta(minutes=at * 11 % 6)  # some are of the same moment
+        row.save()
+    more = [uuid.uuid4() for _ in range(number - 3)]
+    reader = Actor("reader", roles=dict.fromkeys([*(h.pk for h in homes[:3]), *more][:number], "x"))
+    for actor in (reader, Actor.system()):
+        rows = Activity.objects.exclude(verb="move.planned")
+        expected = list(rows.visible_to(actor)[:5])
+        assert list(rows.newest(actor, 5)) == expected
+        assert bool(expected) == bool(number or actor.sees_all)
