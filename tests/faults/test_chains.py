@@ -1,13 +1,9 @@
 """Runs that moves have made become stuck themselves, while the move before is not over."""
 
-from datetime import timedelta
-
 import pytest
-from django.utils import timezone
 
 from config.base.actor import Actor
 from fallback import moving
-from fallback.models import Move
 from tests.faults.world import Installation, Json
 
 pytestmark = pytest.mark.faults
@@ -43,9 +39,8 @@ def test_a_run_stays_while_the_move_that_started_it_is_open(world: Installation)
     swept = world.sweep(timeout=1)
     assert (swept["planned"], swept["skipped"]) == (0, {"InProgress": 2})
     world.sim.force_run(name, "RUNNING")
-    Move.objects.update(terminate_lost_at=timezone.now() - timedelta(minutes=1))
     world.sim.faults()
-    world.hurry()
+    world.settle()
     assert world.sweep(timeout=20)["open"] == 0
     assert world.states() == {"Cancelled SourceRecovered": 1}
     assert world.verdict() == {"recovered": 1}

@@ -1,9 +1,6 @@
 """The remote says what is not so, or somebody changes the world in the middle of a move."""
 
-from datetime import timedelta
-
 import pytest
-from django.utils import timezone
 
 from config.base.actor import Actor
 from config.base.problems import Conflict
@@ -166,8 +163,7 @@ def test_a_lost_trigger_that_was_sent_again_cannot_be_cancelled(world: Installat
     world.sweep(timeout=2)
     assert world.states() == {"Verifying AnswerLost": 1}
     world.sim.force_deployment(world.moves().get().destination_deployment_id, "DEPLOY_FAILED")
-    Move.objects.update(trigger_lost_at=timezone.now() - timedelta(minutes=1))
-    world.hurry()
+    world.settle()
     world.sweep(timeout=2)
     assert {call["status"] for call in world.calls("trigger")} == {400}
     with pytest.raises(Conflict, match="must be finished"):

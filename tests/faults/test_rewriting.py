@@ -1,9 +1,6 @@
 """A remote that tells a run's input in another form than it was sent: whose run is it?"""
 
-from datetime import timedelta
-
 import pytest
-from django.utils import timezone
 
 from config.base.actor import Actor
 from fallback import moving
@@ -21,8 +18,7 @@ def lose_the_answer(world: Installation, how: str) -> None:
     world.sim.settings(rewritesInput=how)
     world.sim.faults({"call": "trigger", "effect": "lost", "times": 1})
     world.sweep_until("Verifying AnswerLost")
-    world.moves().update(trigger_lost_at=timezone.now() - timedelta(minutes=1))
-    world.hurry()
+    world.settle()
 
 
 def test_the_same_numbers_in_another_form(world: Installation) -> None:

@@ -1,9 +1,6 @@
 """A token that loses its rights gets 404s and empty lists: what it cannot see has not ended."""
 
-from datetime import timedelta
-
 import pytest
-from django.utils import timezone
 
 from config.base.actor import Actor
 from fallback import moving
@@ -62,9 +59,8 @@ def test_an_empty_list_out_of_sight_is_no_proof(world: Installation) -> None:
         connection = world.connection(url=url)
         world.config(seeded["sources"][0], *seeded["destinations"], connection=connection)
         world.sweep_until("Verifying AnswerLost")
-        world.moves().update(trigger_lost_at=timezone.now() - timedelta(minutes=1))
         hide(world, seeded["destinations"][0]["workspaceId"])
-        world.hurry()
+        world.settle()
         world.sweep_until("NeedsAttention Rejected")
         hide(world, "")
         moving.retry(world.moves().get(), ADA)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -288,6 +289,13 @@ class Installation:
         Move.objects.open().filter(next_attempt_at__isnull=False).update(
             next_attempt_at=timezone.now()
         )
+
+    def settle(self) -> None:
+        """As if what was lost had been lost a minute ago: by now it has arrived, or never will."""
+        lost = timezone.now() - timedelta(minutes=1)
+        for name in ("trigger_lost_at", "terminate_lost_at"):
+            Move.objects.exclude(**{name: None}).update(**{name: lost})
+        self.hurry()
 
     def _files(self, name: str) -> tuple[Path, Path]:
         self._started += 1
