@@ -6,12 +6,14 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
+# A machine may have it set: then each of some hundred processes would compile everything anew.
+export PYTHONDONTWRITEBYTECODE :=
 VENV := .venv
 PY := $(VENV)/bin/python
 PYTEST := $(PY) -m pytest
-# Much of the suite waits, so four processes are quicker than two, also on two cores. Fixtures are
-# shared within a file; in the order of the files the long ones do not all come last.
-SUITE := $(PYTEST) --numprocesses 4 --dist loadfile --no-loadscope-reorder
+# Much of the suite waits, so five processes are quicker than two, also on two cores. Fixtures are
+# shared within a file; tests/needs.py says in which order files are taken.
+SUITE := $(PYTEST) --numprocesses 5 --dist loadfile --no-loadscope-reorder
 # What PostgreSQL would show on pages, in the API and in tables of addresses, other tests show, too.
 ALSO_SHOWN := pages or admin or routes or bodies or schemathesis or hardening or frame or api or memory
 LOCK := requirements/dev.lock
@@ -19,7 +21,8 @@ SOURCES := config accounts fallback tests manage.py
 # The environment of checks: no .env file, and nothing of theirs in ./var.
 CHECKS := ENV_FILE=none PRODUCTION=false DATA_DIR=$(VENV)/checks
 
-.PHONY: help setup lock test test-postgres test-postgres-small demo lint format types migrations bench soak coverage clean
+.PHONY: help setup lock test checks compiled test-postgres test-postgres-small demo lint format types migrations bench \
+  soak coverage clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,8 +37,15 @@ lock: setup  ## compile requirements/*.in to hashed locks
 	    --no-emit-index-url --no-header $(UPGRADE) requirements/$$name.in -o requirements/$$name.lock; \
 	done
 
-test: lint types migrations  ## lint, types, migrations, then every test that this machine can run
+test: setup  ## lint, types, migrations, then every test that this machine can run
+	@$(MAKE) --jobs=2 --output-sync checks
 	$(SUITE)
+
+checks: types lint migrations compiled
+
+# So that the suite's processes, which all begin at once, do not each do it.
+compiled: setup
+	@told=$$($(PYTEST) --collect-only --quiet 2>&1) || { tail -50 <<<"$$told"; exit 1; }
 
 test-postgres: setup  ## the tests that use the database, on a PostgreSQL of their own
 	@.ci/with-postgres $(SUITE) -m "database or faults or postgres"

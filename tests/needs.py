@@ -4,10 +4,12 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+LONG = ("e2e", "faults")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -36,8 +38,26 @@ NEEDS: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
+def in_turns(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Long files first, so that they do not come last: those that compute and those that wait in
+    turns, so that processes beside each other do both; then many short ones."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    seen: Counter[str] = Counter()
+
+    def turn(path: Path) -> tuple[bool, int, bool]:
+        kind = path.parent.name
+        seen[kind] += 1
+        return kind not in LONG, seen[kind] if kind in LONG else kind != "tests", kind != LONG[0]
+
+    return [item for path in sorted(files, key=turn) for item in files[path]]
+
+
+# As it stands, neither first nor last: after pytest-django has sorted, before `-m` selects.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what touches the database: `make test-postgres` runs just that again."""
+    """Put in order, and mark what touches the database: `make test-postgres` runs that again."""
+    items[:] = in_turns(items)
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if item.get_closest_marker("django_db") or {"db", "transactional_db"} & set(fixtures):
