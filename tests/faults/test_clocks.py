@@ -53,5 +53,6 @@ def test_a_worker_with_a_wrong_clock_takes_nothing(
     assert ended.code == 2 and f"clock is {told} the database's" in ended.err
     assert world.states() == {"Planned": 1} and world.moves().get().lease is None
     assert not world.calls("trigger")
+    world.hurry()  # it is due by that clock
     world.sweep()
     assert world.verdict() == {"moved": 1}

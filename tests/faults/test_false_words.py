@@ -42,6 +42,9 @@ def test_a_new_run_that_would_not_end_is_not_given_up(world: Installation) -> No
     Move.objects.update(terminate_lost_at=None)  # long ago: none is on its way
     world.sim.faults({**terminate, "status": 404, "times": 1})
     world.hurry()
+    world.sweep(timeout=3)
+    assert world.states() == {"Terminating SourceRecovered": 1}  # and not given up
+    world.settle()
     world.sweep(timeout=25)
     assert world.states() == {"Cancelled SourceRecovered": 1}
     made = world.moves().get().destination_run_name
