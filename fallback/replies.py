@@ -11,6 +11,7 @@ PAGE, OVERLAP = 100, 10
 EARLIEST, LATEST = 10**12, 10**13
 ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
 RUN_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}\Z")
+TENANT = re.compile(r"^[!-.0-~]{0,200}\Z")  # as a part, between slashes, of what a header can carry
 
 
 class TrueFoundryError(Exception):
@@ -273,7 +274,7 @@ def is_whole(run: JobRun) -> bool:
         and bool(RUN_NAME.match(run.name))
         and 0 < len(run.version) <= 32
         and run.created_at > 0
-        and len(run.tenant_name) <= 200
+        and bool(TENANT.match(run.tenant_name))
     )
 
 

@@ -126,6 +126,15 @@ def test_a_run_is_acted_on_only_if_all_of_it_is_told(field: str, value: object) 
     assert not is_whole(to_job_run({k: v for k, v in WHOLE.items() if k != field}))
 
 
+@pytest.mark.parametrize(
+    "name", ["a\nb", "a\r\nX-Other: b", "a/b", " a", "a b", "\u00e4", "x" * 201]
+)
+def test_a_tenant_that_no_header_can_name_is_too_little_told(name: str) -> None:
+    """What is done for a tenant is done in its name; a slash would make it another one's."""
+    assert is_whole(to_job_run(WHOLE | {"tenantName": "acme-1.example"}))
+    assert not is_whole(to_job_run(WHOLE | {"tenantName": name}))
+
+
 @pytest.mark.parametrize("read", [to_cluster, to_workspace])
 def test_a_place_is_named_as_its_fqn_ends_unless_it_says_more(read: Any) -> None:
     """The vendor's SDK knows no other name of it."""
