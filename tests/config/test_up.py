@@ -87,9 +87,9 @@ class Running:
             return str(json.load(reply)["status"])
 
     def wait_until_up(self) -> dict[str, psutil.Process]:
-        until(lambda: self.health() == "ok", 30, "the health endpoint says ok")
-        until(lambda: len(self.process.children(recursive=True)) == 6, 30, "pool of two")
-        return until(lambda: len(found := self.children()) == 4 and found, 30, "all four run")
+        until(lambda: self.health() == "ok", 60, "the health endpoint says ok")
+        until(lambda: len(self.process.children(recursive=True)) == 6, 60, "pool of two")
+        return until(lambda: len(found := self.children()) == 4 and found, 60, "all four run")
 
     def left(self) -> list[psutil.Process]:
         """What of all that ever ran under it still runs."""
@@ -134,7 +134,7 @@ def test_what_is_killed_comes_back_and_sigterm_ends_all(running):
         now = running.children()
         return all(now.get(name, first[name]) != first[name] for name in NAMES)
 
-    until(all_are_new, 15, "all four run again")
+    until(all_are_new, 30, "all four run again")
     running.wait_until_up()
 
     second = running.manage("up")

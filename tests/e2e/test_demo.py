@@ -75,7 +75,7 @@ class Demo:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        until(self.notes, 30, "it is prepared")
+        until(self.notes, 60, "it is prepared")
 
     @property
     def out(self) -> str:
@@ -118,9 +118,9 @@ class Demo:
         """kill -9, wait until it is back, and see that the work goes on."""
         victim = self.wait_until_up()[name]
         victim.kill()
-        until(lambda: self.children().get(name, victim) != victim, 20, f"{name} is back")
-        before = until(self.moved, 20, "the simulator answers")
-        until(lambda: self.moved() >= before + 2, 30, f"moves succeed after kill -9 of {name}")
+        until(lambda: self.children().get(name, victim) != victim, 40, f"{name} is back")
+        before = until(self.moved, 40, "the simulator answers")
+        until(lambda: self.moved() >= before + 2, 60, f"moves succeed after kill -9 of {name}")
 
     def end(self) -> None:
         """SIGTERM, and nothing is left."""
@@ -186,11 +186,11 @@ def exactly_once(verdict: dict[str, Any]) -> bool:
 def test_runs_are_moved_once_whatever_is_killed_and_a_second_start_goes_on(demo: Demo) -> None:
     began = time.monotonic()
     demo.start()
-    until(lambda: demo.moved() >= 16, 60 - (time.monotonic() - began), "the first are moved")
-    until(demo.answers, 20, "the site answers")
+    until(lambda: demo.moved() >= 16, 90 - (time.monotonic() - began), "the first are moved")
+    until(demo.answers, 40, "the site answers")
     for name in SIGNS:
         demo.kill(name)
-    until(demo.answers, 20, "the site answers")
+    until(demo.answers, 40, "the site answers")
     first, moved = demo.notes(), demo.moved()
     out = demo.out
     assert re.search(r"moves +\| [\d:]+  \S+ +source-1:\S+ → spare-\d:\S+  Succeeded in", out)

@@ -71,7 +71,8 @@ class Yard:
                 stdout=log,
                 stderr=log,
             )
-        until(self.healthy, 40, "the health endpoint answers")
+        # The suite begins several at once: on two busy cores it has taken half a minute.
+        until(self.healthy, 90, "the health endpoint answers")
 
     def manage(self, *arguments: str) -> str:
         done = subprocess.run(
@@ -80,7 +81,7 @@ class Yard:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
