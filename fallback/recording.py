@@ -152,10 +152,11 @@ def _update_sql(
     quote, names = connection.ops.quote_name, ("pk", *fields, *where)
     table = quote(model._meta.db_table)
     columns = [quote(str(_field(model, name).column)) for name in names]
-    # PostgreSQL has to be told the types.
-    casts = [_field(model, name).cast_db_type(connection) for name in names]
-    first = ", ".join(f"CAST(%s AS {cast})" if _typed() else "%s" for cast in casts)
     other = ", ".join(["%s"] * len(names))
+    first = other
+    if connection.vendor == "postgresql":  # has to be told the types; with a length it would cut
+        types = [str(_field(model, name).db_type(connection)).partition("(")[0] for name in names]
+        first = ", ".join(f"CAST(%s AS {kind})" for kind in types)
     values = ", ".join([f"({first})", *[f"({other})"] * (rows - 1)])
     sets = [f"{columns[at]} = new.column{at + 1}" for at in range(1, 1 + len(fields))]
     tests = [f"{table}.{columns[0]} = new.column1"] + [
@@ -167,7 +168,3 @@ def _update_sql(
         f"{quote(str(_field(model, 'updated_at').column))} = %s FROM new "
         f"WHERE {' AND '.join(tests)} RETURNING {table}.{columns[0]}"
     )
-
-
-def _typed() -> bool:
-    return connection.vendor == "postgresql"

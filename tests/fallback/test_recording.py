@@ -80,6 +80,17 @@ def test_a_second_change_of_a_row_finds_what_the_first_has_left() -> None:
 
 
 @pytest.mark.postgres
+@pytest.mark.django_db
+def test_what_is_too_long_is_not_cut() -> None:
+    """A name that is cut off is another one's. (SQLite has no lengths.)"""
+    first, second = two()
+    changes = [Change(first, NEW, {"name": "x" * 33}), Change(second, NEW, {"name": "y" * 32})]
+    assert commit(changes) == [Outcome.CONFLICT, Outcome.WON]
+    assert Relocation.objects.get(pk=first.pk).name == first.name != "x" * 33
+    assert Relocation.objects.get(pk=second.pk).name == "y" * 32
+
+
+@pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 def test_rows_are_taken_in_the_order_of_their_keys() -> None:
     """Whoever waits for a row holds none behind it that somebody else could have taken first."""
