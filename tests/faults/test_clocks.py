@@ -56,3 +56,17 @@ def test_a_worker_with_a_wrong_clock_takes_nothing(
     world.hurry()  # it is due by that clock
     world.sweep()
     assert world.verdict() == {"moved": 1}
+
+
+@pytest.mark.postgres
+def test_neither_does_its_tick_which_says_why(world: Installation) -> None:
+    world.seed(jobs=1, runsPerJob=1)
+    world.manage("sweep")
+    tick = "from fallback.tasks import drive_tick; print(drive_tick.apply().state)"
+    crash = "tests.faults.crash"
+    ended = world.begin("shell", "-c", tick, module=crash, CLOCK_AHEAD="30").wait()
+    assert ended.out.endswith("FAILURE\n")
+    assert "clock is 30 s ahead of the database's" in ended.err
+    assert world.states() == {"Planned": 1} and world.moves().get().lease is None
+    assert world.begin("shell", "-c", tick, module=crash).wait().out.endswith("SUCCESS\n")
+    assert world.verdict() == {"moved": 1}
