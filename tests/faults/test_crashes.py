@@ -11,7 +11,6 @@ from tests.faults.world import Installation, Json, Running
 
 pytestmark = pytest.mark.faults
 PURGES = [PurgeMode.AFTER_ACCEPT, PurgeMode.DIRECTLY, PurgeMode.NEVER]
-MOST_STEPS = 500
 
 
 def die(world: Installation, purge: str, how: str, at: int, stuck: Json) -> Running:
